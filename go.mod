@@ -4,7 +4,7 @@ go 1.25.0
 
 require (
 	github.com/hanwen/go-fuse/v2 v2.12.1
-	github.com/iceber/iouring-go v0.0.0-20230403020409-002cfd2e2a90
+	github.com/moby/sys/mountinfo v0.7.3
 	github.com/sirupsen/logrus v1.10.2
 	golang.org/x/sys v0.44.0
 )

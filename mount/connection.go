@@ -1,0 +1,46 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const connectionsDir = "/sys/fs/fuse/connections"
+
+// Abort cuts the FUSE connection off: every request that waits on it ends with
+// ECONNABORTED or ENOTCONN, and so does every later one. device is
+// [Info.Device]. It takes the user who mounted, or root, and a mounted fusectl
+// filesystem (systemd mounts it; where it is missing and may be, so does Abort).
+func Abort(device uint32) error {
+	path := connectionFile(device, "abort")
+	err := os.WriteFile(path, []byte("1"), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if unix.Mount("fusectl", connectionsDir, "fusectl", 0, "") == nil {
+			err = os.WriteFile(path, []byte("1"), 0)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("abort FUSE connection %d: %w", device, err)
+	}
+	return nil
+}
+
+// Waiting is how many requests the kernel has queued or handed out on the
+// connection and not seen answered.
+func Waiting(device uint32) (requests int, err error) {
+	text, err := os.ReadFile(connectionFile(device, "waiting"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+}
+
+func connectionFile(device uint32, name string) string {
+	return filepath.Join(connectionsDir, strconv.FormatUint(uint64(device), 10), name)
+}

@@ -1,0 +1,66 @@
+package mount
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Info is one line of the mount table.
+type Info struct {
+	// ID is the kernel's mount id, as in /proc/PID/fdinfo.
+	ID int
+	// Device is the minor number of the mount's device, which for FUSE is
+	// also the number of the connection below /sys/fs/fuse/connections.
+	Device uint32
+	// Source, Type and Mountpoint are what /proc/mounts shows.
+	Source, Type, Mountpoint string
+}
+
+// Ours says whether the mount was made by this program with its default type.
+func (i Info) Ours() bool { return i.Type == "fuse."+Subtype }
+
+// Fuse says whether the mount is a FUSE mount of any kind.
+func (i Info) Fuse() bool { return i.Type == "fuse" || strings.HasPrefix(i.Type, "fuse.") }
+
+// At returns what is mounted at the absolute, clean path: the uppermost mount
+// if there are several. ok is false when nothing is. It reads the mount table
+// only, so it answers for dead and hung mounts too.
+func At(path string) (info Info, ok bool, err error) {
+	entries, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) {
+		return i.Mountpoint != path, false
+	})
+	if err != nil {
+		return Info{}, false, fmt.Errorf("read the mount table: %w", err)
+	}
+	if len(entries) == 0 {
+		return Info{}, false, nil
+	}
+	return infoOf(entries[len(entries)-1]), true, nil
+}
+
+// All returns every mount of this program, in the order of the mount table.
+func All() ([]Info, error) {
+	entries, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	var ours []Info
+	for _, e := range entries {
+		if i := infoOf(e); i.Ours() {
+			ours = append(ours, i)
+		}
+	}
+	return ours, nil
+}
+
+func infoOf(e *mountinfo.Info) Info {
+	return Info{
+		ID:         e.ID,
+		Device:     uint32(e.Minor),
+		Source:     e.Source,
+		Type:       e.FSType,
+		Mountpoint: e.Mountpoint,
+	}
+}
