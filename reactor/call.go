@@ -1,0 +1,71 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// call is a caller waiting for its operation on its own goroutine. Its fields
+// are guarded by the mutex of the driver its operation is in.
+type call struct {
+	slot   *slot
+	ev     Event
+	done   bool
+	parked bool
+	wake   chan struct{} // one place: the wake-up of a parked call, sent under mu
+
+	ring chan *driver // one place: a ring handed over by release
+}
+
+var calls = sync.Pool{New: func() any {
+	return &call{wake: make(chan struct{}, 1), ring: make(chan *driver, 1)}
+}}
+
+func newCall() *call { return calls.Get().(*call) }
+
+// free gives c back for reuse; its event has been taken and nobody else has c.
+func (c *call) free() {
+	c.slot, c.ev, c.done, c.parked = nil, Event{}, false, false
+	calls.Put(c)
+}
+
+// Wake makes call a Waker; drivers call wakeLocked instead.
+func (c *call) Wake(Event) { panic("reactor: call woken without its driver's lock") }
+
+// wakeLocked delivers the event. The caller holds the driver's mutex.
+func (c *call) wakeLocked(ev Event) {
+	c.ev, c.done = ev, true
+	if c.parked {
+		c.wake <- struct{}{}
+	}
+}
+
+// wait returns the event of a parked call. When ctx ends it cancels the
+// operation, and still waits for it unless it runs in a buffer of its own.
+func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+	done := ctx.Done()
+	if done == nil {
+		<-c.wake
+		return c.ev
+	}
+	select {
+	case <-c.wake:
+		return c.ev
+	case <-done:
+	}
+	if grace != nil {
+		select {
+		case <-c.wake:
+			return c.ev
+		case <-grace():
+		}
+	}
+	reason := endCancel
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		reason = endDeadline
+	}
+	d.cancel(userData, reason)
+	<-c.wake
+	return c.ev
+}

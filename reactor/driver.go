@@ -1,0 +1,493 @@
+package reactor
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	sys "github.com/iceber/iouring-go/syscall"
+)
+
+// cancelTag marks the completion of an ASYNC_CANCEL, which concerns nobody: the
+// cancelled operation has a completion of its own. No slot has this index.
+const cancelTag = uint64(1)<<32 - 1
+
+// driver couples a queue with the slots of the operations in it. Who calls
+// drive differs: callers themselves for the rings of a Reactor, a thread for a
+// lane or an Executor.
+//
+// Lock order: the submission side (take/release), then mu.
+type driver struct {
+	limits []*Limits // each has admitted what is in flight here
+	async  bool      // hand everything to io-wq at once (IOSQE_ASYNC)
+
+	// kick sees to it that the driver is driven soon. It is called without
+	// locks after the backlog or the cancel list was filled.
+	kick func(*driver)
+
+	// onTag is called under mu for completions of the owner's own entries,
+	// which carry a tag instead of a slot.
+	onTag func(completion)
+
+	// live mirrors inFlight > 0 for those who only want to know whether to look.
+	live atomic.Bool
+
+	// busy is 1 while somebody owns the submission side, which may be across
+	// enter. Nobody waits for that: who does not get it sets work, and the
+	// owner looks there after giving it up.
+	busy atomic.Uint32
+	work atomic.Bool
+
+	q queue
+
+	// mu guards everything below, the slots and the completion side of q. It
+	// is never held across a system call.
+	mu       sync.Mutex
+	slots    []*slot
+	free     *slot
+	inFlight int // slots not free
+	held     int // of these, detached: their caller is gone
+	backlog  slotList
+	filled   []*slot       // in the submission queue, oldest first; nil for a cancel
+	cancels  []uint64      // user data of operations to cancel
+	woken    []wakeup      // to be told once mu is released
+	notify   bool          // the ring's eventfd is on
+	closing  bool          // nothing new is taken
+	drained  chan struct{} // closed when closing and nothing is in flight
+	broken   syscall.Errno // why the ring takes nothing more
+	counts   counts
+}
+
+// counts are what a driver has done, in operations.
+type counts struct {
+	submitted, completed, resubmitted, cancelled, expired, spurious uint64
+	bytesRead, bytesWritten                                         uint64
+}
+
+// wakeup is a Waker to be told an Event.
+type wakeup struct {
+	waker Waker
+	event Event
+}
+
+// slotList is a FIFO of slots.
+type slotList struct{ head, tail *slot }
+
+func (l *slotList) push(s *slot) {
+	s.next = nil
+	if l.tail == nil {
+		l.head = s
+	} else {
+		l.tail.next = s
+	}
+	l.tail = s
+}
+
+func (l *slotList) pop() *slot {
+	s := l.head
+	if s == nil {
+		return nil
+	}
+	l.head = s.next
+	if l.head == nil {
+		l.tail = nil
+	}
+	s.next = nil
+	return s
+}
+
+// remove takes s out of the list; it reports whether it was there.
+func (l *slotList) remove(s *slot) bool {
+	var prev *slot
+	for at := l.head; at != nil; prev, at = at, at.next {
+		if at != s {
+			continue
+		}
+		if prev == nil {
+			l.head = s.next
+		} else {
+			prev.next = s.next
+		}
+		if l.tail == s {
+			l.tail = prev
+		}
+		s.next = nil
+		return true
+	}
+	return false
+}
+
+func newDriver(q queue, limits ...*Limits) *driver {
+	q.notify(false)
+	return &driver{q: q, limits: limits, drained: make(chan struct{})}
+}
+
+// add puts an operation into the backlog and returns its slot. The caller holds
+// mu and has been admitted by limits; the operation's end releases that.
+func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
+	s := d.free
+	if s == nil {
+		s = &slot{index: uint32(len(d.slots))}
+		d.slots = append(d.slots, s)
+	} else {
+		d.free = s.next
+	}
+	s.state, s.end, s.done = slotQueued, endNone, 0
+	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
+	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
+	if d.inFlight++; d.inFlight == 1 {
+		d.live.Store(true)
+	}
+	d.backlog.push(s)
+	return s
+}
+
+// take gets the submission side if it is free.
+func (d *driver) take() bool { return d.busy.Load() == 0 && d.busy.CompareAndSwap(0, 1) }
+
+// drive submits the backlog and reaps until nothing is left to submit. The
+// caller owns the submission side and holds mu, which drive releases. It
+// reports whether c, if not nil, is over; else c is parked.
+func (d *driver) drive(c *call) (over bool) {
+	d.mute()
+	for tries := 0; ; {
+		d.reap()
+		d.fill()
+		queued, flush := d.q.queued(), d.q.needsFlush()
+		if queued == 0 && !flush {
+			d.settle()
+			if over = c != nil && c.done; !over && c != nil {
+				c.parked = true
+				d.arm(c.slot)
+			}
+			d.unlockAndWake()
+			return over
+		}
+		d.unlockAndWake()
+		if queued == 0 {
+			d.q.flush()
+			d.mu.Lock()
+			continue
+		}
+		n, errno := d.q.enter(0, 0)
+		if errno != 0 || n == 0 {
+			tries = d.failed(errno, tries)
+		} else {
+			tries = 0
+		}
+		d.mu.Lock()
+		d.consume(n)
+	}
+}
+
+// settle arms the eventfd if something is left in flight. After arming it looks
+// once more: a completion that came before is not signalled. The caller holds mu.
+func (d *driver) settle() {
+	if on := d.inFlight > 0; on != d.notify {
+		d.notify = on
+		d.q.notify(on)
+		if on {
+			d.reap()
+		}
+	}
+}
+
+// mute switches the eventfd off while somebody is there to reap. The caller holds mu.
+func (d *driver) mute() {
+	if d.notify {
+		d.notify = false
+		d.q.notify(false)
+	}
+}
+
+// fill moves the backlog and the cancels into the submission queue as far as
+// there is room. The caller owns the submission side and holds mu.
+func (d *driver) fill() {
+	d.work.Store(false)
+	for len(d.cancels) > 0 {
+		e := d.q.next()
+		if e == nil {
+			return
+		}
+		e.PrepOperation(sys.IORING_OP_ASYNC_CANCEL, -1, d.cancels[0], 0, 0)
+		e.SetUserData(cancelTag)
+		d.cancels = d.cancels[1:]
+		d.filled = append(d.filled, nil)
+	}
+	for d.backlog.head != nil && d.broken == 0 {
+		e := d.q.next()
+		if e == nil {
+			return
+		}
+		s := d.backlog.pop()
+		s.state = slotInFlight
+		s.prepare(e)
+		e.SetUserData(s.userData())
+		d.filled = append(d.filled, s)
+		d.counts.submitted++
+	}
+	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() { // broken
+		d.finish(s, s.done, d.broken)
+	}
+}
+
+// maxEnterDelay bounds the pause between attempts of an enter that the kernel
+// refuses for want of memory.
+const maxEnterDelay = time.Millisecond
+
+// failed handles an enter that took nothing, by the errors that
+// io_uring_enter(2) lists, and returns the number of failures in a row.
+func (d *driver) failed(errno syscall.Errno, tries int) int {
+	switch errno {
+	case syscall.EINTR, syscall.ETIME:
+		return tries // a signal, or the end of a wait
+	case 0, syscall.EAGAIN: // no memory for the request just now
+	case syscall.EBUSY, syscall.EBADR:
+		// Completions wait for room in the completion queue (EBADR: some were
+		// dropped, which FEAT_NODROP excludes): let the kernel move them in.
+		d.q.flush()
+	default:
+		// EBADF, EBADFD, EEXIST, EFAULT, EINVAL, ENXIO, EOPNOTSUPP,
+		// EOWNERDEAD: the ring is not usable. What it did not take must not
+		// run later.
+		d.mu.Lock()
+		d.broken = errno
+		d.q.discard()
+		for _, s := range d.filled {
+			if s != nil {
+				d.finish(s, s.done, errno)
+			}
+		}
+		d.filled = d.filled[:0]
+		d.unlockAndWake()
+		return 0
+	}
+	if tries > 3 {
+		time.Sleep(min(time.Microsecond<<min(tries, 10), maxEnterDelay))
+	}
+	return tries + 1
+}
+
+// consume forgets the n oldest entries of the submission queue, which the
+// kernel has taken. The caller holds mu.
+func (d *driver) consume(n int) {
+	rest := copy(d.filled, d.filled[n:])
+	clear(d.filled[rest:])
+	d.filled = d.filled[:rest]
+}
+
+// reap takes all completions out of the queue. The caller holds mu.
+func (d *driver) reap() int {
+	n := 0
+	for {
+		c, ok := d.q.peek()
+		if !ok {
+			return n
+		}
+		n++
+		d.complete(c)
+	}
+}
+
+// complete applies a completion to its slot. The caller holds mu.
+func (d *driver) complete(c completion) {
+	index := uint32(c.userData)
+	if int(index) >= len(d.slots) {
+		switch {
+		case c.userData == cancelTag:
+		case d.onTag != nil:
+			d.onTag(c)
+		default:
+			d.counts.spurious++
+		}
+		return
+	}
+	s := d.slots[index]
+	if s.state != slotInFlight || s.userData() != c.userData {
+		d.counts.spurious++
+		return
+	}
+	v, n, errno := s.advance(c.res)
+	if v == resubmit {
+		d.counts.resubmitted++
+		s.state = slotQueued
+		d.backlog.push(s)
+		d.work.Store(true)
+		return
+	}
+	d.finish(s, n, errno)
+}
+
+// finish frees the slot of an operation that has ended and tells its waker. The
+// caller holds mu.
+func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
+	d.counts.completed++
+	switch {
+	case s.op.Code == OpRead || s.op.Code == OpReadv:
+		d.counts.bytesRead += uint64(n)
+	case s.op.writes():
+		d.counts.bytesWritten += uint64(n)
+	}
+	if !s.deadline.IsZero() {
+		s.deadline = time.Time{}
+		s.timer.Stop()
+	}
+	for _, l := range d.limits {
+		l.release(s.op.size())
+	}
+	if s.file != nil && s.file.unpin() {
+		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
+	}
+	id := EventID{d, s.userData()}
+	w, buf := s.waker, s.buf
+	s.state = slotFree
+	s.gen++
+	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
+	s.next, d.free = d.free, s
+	if d.inFlight--; d.inFlight == 0 {
+		d.live.Store(false)
+	}
+	if d.closing && d.inFlight == 0 {
+		close(d.drained)
+	}
+	if w == nil { // detached: nobody waits
+		d.held--
+		buf.free()
+		return
+	}
+	d.tell(w, Event{ID: id, N: n, Err: toError(errno), buf: buf})
+}
+
+// tell passes an event to a waker: at once to a call, which is guarded by mu,
+// and once mu is released to any other.
+func (d *driver) tell(w Waker, ev Event) {
+	if c, ok := w.(*call); ok {
+		c.wakeLocked(ev)
+		return
+	}
+	d.woken = append(d.woken, wakeup{w, ev})
+}
+
+// unlockAndWake releases mu and then tells the wakers of what has ended.
+func (d *driver) unlockAndWake() {
+	if len(d.woken) == 0 {
+		d.mu.Unlock()
+		return
+	}
+	woken := d.woken
+	d.woken = nil
+	d.mu.Unlock()
+	for _, w := range woken {
+		w.waker.Wake(w.event)
+	}
+}
+
+// find is the slot of an operation that has not ended, or nil. The caller holds mu.
+func (d *driver) find(userData uint64) *slot {
+	index := uint32(userData)
+	if int(index) >= len(d.slots) {
+		return nil
+	}
+	if s := d.slots[index]; s.state != slotFree && s.userData() == userData {
+		return s
+	}
+	return nil
+}
+
+// arm starts the clock of an operation that has a deadline. The caller holds mu.
+func (d *driver) arm(s *slot) {
+	if s.op.Timeout <= 0 {
+		return
+	}
+	s.deadline = time.Now().Add(s.op.Timeout)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.op.Timeout, func() { d.expire(s) })
+		return
+	}
+	s.timer.Reset(s.op.Timeout)
+}
+
+// expire stops the operation in s if its time is over; a timer that fires late
+// may find another operation there, whose time is not.
+func (d *driver) expire(s *slot) {
+	d.mu.Lock()
+	if s.state == slotFree || s.deadline.IsZero() || time.Now().Before(s.deadline) {
+		d.mu.Unlock()
+		return
+	}
+	d.stop(s, endDeadline)
+}
+
+// cancel ends the operation of that user data early, if it has not ended.
+func (d *driver) cancel(userData uint64, reason endReason) {
+	d.mu.Lock()
+	s := d.find(userData)
+	if s == nil {
+		d.mu.Unlock()
+		return
+	}
+	d.stop(s, reason)
+}
+
+// stop ends an operation early: if its buffer can be left behind its waker is
+// told at once, else when its completion comes. The caller holds mu, which stop
+// releases.
+func (d *driver) stop(s *slot, reason endReason) {
+	if s.end != endNone {
+		d.mu.Unlock()
+		return
+	}
+	s.end = reason
+	if reason == endDeadline {
+		d.counts.expired++
+	} else {
+		d.counts.cancelled++
+	}
+	if s.state == slotQueued && d.backlog.remove(s) { // the kernel has not seen it
+		d.finish(s, s.done, reason.errno())
+		d.unlockAndWake()
+		return
+	}
+	d.cancels = append(d.cancels, s.userData())
+	d.work.Store(true)
+	if s.detachable && s.waker != nil {
+		w := s.waker
+		s.waker = nil
+		d.held++
+		d.tell(w, Event{ID: EventID{d, s.userData()}, Err: reason.errno()})
+	}
+	d.unlockAndWake()
+	d.kick(d)
+}
+
+// stopAll cancels everything in flight and refuses what comes. The caller then
+// awaits drained.
+func (d *driver) stopAll() {
+	d.mu.Lock()
+	if !d.closing {
+		d.closing = true
+		if d.inFlight == 0 {
+			close(d.drained)
+		}
+	}
+	var live []uint64
+	for _, s := range d.slots {
+		if s.state != slotFree {
+			live = append(live, s.userData())
+		}
+	}
+	d.mu.Unlock()
+	for _, userData := range live {
+		d.cancel(userData, endCancel)
+	}
+	d.kick(d)
+}
+
+// toError avoids a non-nil error around errno 0.
+func toError(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}

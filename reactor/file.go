@@ -1,0 +1,199 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is an open descriptor under the care of a [Reactor]: its class was looked
+// up once, and operations in flight pin it. Safe for concurrent use.
+type File struct {
+	r     *Reactor
+	fd    int
+	class Class
+
+	// nonblock: O_NONBLOCK|O_DIRECT were set on a tmpfs file, whose I/O then
+	// completes inline instead of in a kernel worker.
+	nonblock atomic.Bool
+
+	// pins counts the operations in flight, plus one until Close, which sets
+	// closedBit.
+	pins atomic.Int64
+	shut atomic.Bool // the descriptor is closed, or about to be
+}
+
+const closedBit = int64(1) << 62
+
+// Open puts fd under the care of the reactor, which owns it from then on, also
+// when Open fails.
+func (r *Reactor) Open(fd int) (*File, error) { return r.OpenClass(fd, ClassAuto) }
+
+// OpenClass is Open for a descriptor whose class the caller knows better.
+func (r *Reactor) OpenClass(fd int, class Class) (*File, error) {
+	if r.closed.Load() {
+		unix.Close(fd)
+		return nil, ErrClosed
+	}
+	f := &File{r: r, fd: fd, class: class}
+	f.pins.Store(1)
+	found, magic := classify(fd)
+	if class == ClassAuto {
+		f.class = found
+	}
+	if magic == tmpfsMagic && f.class == ClassInline {
+		f.setNonblock(true)
+	}
+	return f, nil
+}
+
+// setNonblock switches the flags that decide whether a tmpfs file is read and
+// written inline. Kernels before 6.6 refuse O_DIRECT there, and nothing is lost.
+func (f *File) setNonblock(on bool) {
+	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err != nil {
+		return
+	}
+	const mode = unix.O_NONBLOCK | unix.O_DIRECT
+	if on {
+		flags |= mode
+	} else {
+		flags &^= mode
+	}
+	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags); err == nil {
+		f.nonblock.Store(on)
+	}
+}
+
+// Fd is the descriptor, valid until Close.
+func (f *File) Fd() int { return f.fd }
+
+// Class is how the file's backing takes I/O.
+func (f *File) Class() Class { return f.class }
+
+func (f *File) pin() bool {
+	if f.pins.Add(1)&closedBit != 0 {
+		f.drop()
+		return false
+	}
+	return true
+}
+
+// unpin reports whether the descriptor is to be closed now.
+func (f *File) unpin() bool { return f.pins.Add(-1) == closedBit && !f.shut.Swap(true) }
+
+func (f *File) drop() error {
+	if f.unpin() {
+		return unix.Close(f.fd)
+	}
+	return nil
+}
+
+// Close closes the descriptor when the last operation on it has ended; Close
+// does not wait for that. Further calls fail with ErrClosed.
+func (f *File) Close() error {
+	for {
+		v := f.pins.Load()
+		if v&closedBit != 0 {
+			return ErrClosed
+		}
+		if f.pins.CompareAndSwap(v, v|closedBit) {
+			return f.drop()
+		}
+	}
+}
+
+// closer closes a File whose last operation has ended, off the driver's mutex.
+type closer File
+
+// Wake closes the descriptor.
+func (c *closer) Wake(Event) { unix.Close(c.fd) }
+
+// ReadAt fills p from byte offset off, or from the file's own position if off
+// is AtPosition, and returns the number of bytes read. At an offset it
+// continues short transfers, so n < len(p) with a nil error means end of file.
+// When ctx ends first the error wraps EINTR, or ETIMEDOUT for a deadline. p is
+// the caller's again when ReadAt returns.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return f.transfer(ctx, Op{Code: OpRead, FD: f.fd, Buf: p, Off: off})
+}
+
+// WriteAt writes p at byte offset off (at the end if the file has O_APPEND, at
+// its own position if off is AtPosition). It continues short transfers: n <
+// len(p) only with an error. Otherwise as ReadAt.
+func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return f.transfer(ctx, Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
+}
+
+// transfer performs a read or write. Where the caller may have to be answered
+// before the kernel is done, it runs in a buffer of the reactor's own.
+func (f *File) transfer(ctx context.Context, op Op) (int, error) {
+	p := op.Buf
+	var buf *buffer
+	if f.class == ClassBlocking || f.r.cfg.Timeout > 0 {
+		buf = newBuffer(len(p))
+		op.Buf = buf.p
+		if op.Code == OpWrite {
+			copy(buf.p, p)
+		}
+	}
+	ev, err := f.do(ctx, &op, buf)
+	if ev.buf != nil {
+		if op.Code == OpRead {
+			copy(p[:ev.N], ev.buf.p)
+		}
+		ev.buf.free()
+	}
+	return ev.N, err
+}
+
+// Fsync flushes the file to stable storage, with datasync only what is needed
+// to read its data back.
+func (f *File) Fsync(ctx context.Context, datasync bool) error {
+	op := Op{Code: OpFsync, FD: f.fd}
+	if datasync {
+		op.Flags = FsyncData
+	}
+	_, err := f.do(ctx, &op, nil)
+	return err
+}
+
+// Fallocate is fallocate(2): mode is FALLOC_FL_*, off and length are in bytes.
+func (f *File) Fallocate(ctx context.Context, mode uint32, off, length int64) error {
+	_, err := f.do(ctx, &Op{Code: OpFallocate, FD: f.fd, Off: off, Len: length, Flags: mode}, nil)
+	return err
+}
+
+func (f *File) do(ctx context.Context, op *Op, buf *buffer) (Event, error) {
+	if errno := op.check(); errno != 0 {
+		buf.free()
+		return Event{}, f.opError(op, errno)
+	}
+	if !f.pin() {
+		buf.free()
+		return Event{}, ErrClosed
+	}
+	ev, err := f.r.do(ctx, op, f, buf, f.class == ClassBlocking)
+	if err != nil { // not submitted
+		f.drop()
+		buf.free()
+		return Event{}, f.opError(op, err)
+	}
+	if ev.Err != nil {
+		return ev, f.opError(op, ev.Err)
+	}
+	return ev, nil
+}
+
+func (f *File) opError(op *Op, err error) error {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = syscall.ETIMEDOUT
+	case errors.Is(err, context.Canceled):
+		err = syscall.EINTR
+	}
+	return &OpError{Op: op.Code.String(), FD: f.fd, Off: op.Off, Err: err}
+}

@@ -1,0 +1,20 @@
+package reactor
+
+// newLane starts the submitter of backings that block: io_uring_enter itself
+// would block on them, so every operation goes to io-wq at once (IOSQE_ASYNC).
+// io-wq hangs on the submitting thread, so one thread for all of them makes the
+// number of workers a bound; a hung backing fills them and touches nothing else.
+func newLane(workers int, limits []*Limits) (*thread, error) {
+	cfg := ringConfig{
+		entries:     256,
+		completions: 8192,
+		flags:       threadRingFlags,
+		optional:    threadRingOptional,
+	}
+	return startThread(cfg, workers, limits,
+		func(t *thread) error { t.async = true; return nil },
+		func(t *thread) {
+			for tries := 0; !t.turn(true, 0, &tries); {
+			}
+		})
+}

@@ -1,0 +1,119 @@
+package reactor
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Limits bounds the operations in flight and the bytes of their buffers. What
+// finds it full waits its turn, first come first served. One Limits may serve
+// several reactors and executors. Safe for concurrent use.
+type Limits struct {
+	maxOps   int64
+	maxBytes int64
+
+	// inUse counts operations above opShift and bytes below, so that one
+	// atomic addition admits an operation.
+	inUse   atomic.Int64
+	waiting atomic.Int32
+
+	mu      sync.Mutex
+	waiters []*limitWaiter // oldest first
+}
+
+type limitWaiter struct {
+	cost    int64
+	granted chan struct{}
+}
+
+const (
+	opShift  = 44 // bytes up to 16 TiB, operations up to 2^19
+	byteMask = int64(1)<<opShift - 1
+)
+
+// NewLimits makes limits of that many operations and bytes. At least one
+// operation is always admitted, however large.
+func NewLimits(ops int, bytes int64) *Limits {
+	return &Limits{maxOps: min(max(int64(ops), 1), 1<<18), maxBytes: min(max(bytes, 1), byteMask>>1)}
+}
+
+// InUse is the number of operations admitted and the bytes of their buffers.
+func (l *Limits) InUse() (ops int, bytes int64) {
+	v := l.inUse.Load()
+	return int(v >> opShift), v & byteMask
+}
+
+// Max is what NewLimits was given.
+func (l *Limits) Max() (ops int, bytes int64) { return int(l.maxOps), l.maxBytes }
+
+func (l *Limits) fits(v int64) bool {
+	ops, bytes := v>>opShift, v&byteMask
+	return ops <= l.maxOps && (bytes <= l.maxBytes || ops == 1)
+}
+
+// acquire admits an operation with a buffer of size bytes. It fails only with
+// the error of ctx.
+func (l *Limits) acquire(ctx context.Context, size int) error {
+	cost := int64(1)<<opShift + int64(size)
+	if l.tryAcquire(cost) {
+		return nil
+	}
+	w := &limitWaiter{cost: cost, granted: make(chan struct{})}
+	l.mu.Lock()
+	l.waiters = append(l.waiters, w)
+	l.waiting.Add(1)
+	l.grant() // what was released meanwhile saw no waiter
+	l.mu.Unlock()
+	select {
+	case <-w.granted:
+		return nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, other := range l.waiters {
+		if other == w {
+			l.waiters = append(l.waiters[:i], l.waiters[i+1:]...)
+			l.waiting.Add(-1)
+			l.grant() // a smaller one may fit where this one did not
+			return ctx.Err()
+		}
+	}
+	return nil // granted just now
+}
+
+// tryAcquire admits at once or not at all; it does not overtake who waits.
+func (l *Limits) tryAcquire(cost int64) bool {
+	if l.waiting.Load() > 0 {
+		return false
+	}
+	if l.fits(l.inUse.Add(cost)) {
+		return true
+	}
+	l.inUse.Add(-cost)
+	return false
+}
+
+func (l *Limits) release(size int) {
+	l.inUse.Add(-(int64(1)<<opShift + int64(size)))
+	if l.waiting.Load() > 0 {
+		l.mu.Lock()
+		l.grant()
+		l.mu.Unlock()
+	}
+}
+
+// grant admits the waiters that fit, oldest first. The caller holds mu.
+func (l *Limits) grant() {
+	for len(l.waiters) > 0 {
+		w := l.waiters[0]
+		if !l.fits(l.inUse.Add(w.cost)) {
+			l.inUse.Add(-w.cost)
+			return
+		}
+		l.waiters = l.waiters[1:]
+		l.waiting.Add(-1)
+		close(w.granted)
+	}
+}

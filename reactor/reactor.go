@@ -1,0 +1,467 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sys "github.com/iceber/iouring-go/syscall"
+	"golang.org/x/sys/unix"
+)
+
+// Config is what a [Reactor] is made with. The zero value is good for most uses.
+type Config struct {
+	// Rings is how many rings callers share; as many may be inside
+	// io_uring_enter at once. 0: eight for each of GOMAXPROCS.
+	Rings int
+
+	// Limits bounds what is in flight, of blocking backings to three quarters
+	// of it, so that the others always find room. nil: the limits that all
+	// reactors of the process share by default, 16384 operations and 512 MiB.
+	Limits *Limits
+
+	// Workers bounds the kernel threads (io-wq) that carry operations on
+	// blocking backings; each blocked operation takes one, further ones
+	// queue. 0: 256.
+	Workers int
+
+	// RingWorkers bounds the kernel threads for punted operations of each
+	// thread that submits (ext4 writes, fsync). 0: 8.
+	RingWorkers int
+
+	// Timeout bounds every operation that names none of its own. 0: no bound.
+	// An operation that has a bound runs in a buffer of the reactor's own.
+	Timeout time.Duration
+
+	// CancelDelay is how long an operation may go on after its context was
+	// cancelled before it is cancelled too. 0: not at all. Callers that are
+	// interrupted by every passing signal want some.
+	CancelDelay time.Duration
+}
+
+// defaultLimits bounds the whole process where no Config says otherwise.
+var defaultLimits = sync.OnceValue(func() *Limits { return NewLimits(16384, 512<<20) })
+
+// Reactor performs file I/O on a set of rings. Safe for concurrent use.
+//
+// A caller fills an entry, submits it and reaps at once: what the page cache
+// has costs one system call, no allocation and no switch. Only a caller whose
+// completion is not there parks, and the reaper goroutine wakes it.
+type Reactor struct {
+	cfg    Config
+	limits *Limits
+	slow   *Limits // the part of limits that blocking backings may use
+
+	rings []*driver
+	raw   []*ring // what is behind rings
+
+	// waiting counts callers for whom no ring was free; queue holds them,
+	// oldest first, so that nobody is overtaken for long.
+	waiting atomic.Int32
+	queueMu sync.Mutex
+	queue   []*call
+
+	// signalled is the eventfd of all rings, in Go's poller.
+	signalled *os.File
+	reaped    chan struct{} // closed when the reaper has ended
+
+	laneMu sync.Mutex
+	lane   *thread // of blocking backings, made on first use
+	closed atomic.Bool
+}
+
+// New makes a reactor. Its errors are *SetupError, which carry a remedy.
+// Close it to give its rings back.
+func New(cfg Config) (*Reactor, error) {
+	if cfg.Rings <= 0 {
+		cfg.Rings = 8 * runtime.GOMAXPROCS(0)
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 256
+	}
+	if cfg.RingWorkers <= 0 {
+		cfg.RingWorkers = 8
+	}
+	r := &Reactor{cfg: cfg, limits: cfg.Limits, reaped: make(chan struct{})}
+	if r.limits == nil {
+		r.limits = defaultLimits()
+	}
+	ops, bytes := r.limits.Max()
+	r.slow = NewLimits(ops*3/4, bytes/4*3)
+	efd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, newSetupError("eventfd", err)
+	}
+	r.signalled = os.NewFile(uintptr(efd), "eventfd")
+	for range cfg.Rings {
+		if err := r.addRing(efd); err != nil {
+			r.unmap()
+			return nil, err
+		}
+	}
+	// Ends when the eventfd is closed; Close awaits it.
+	go r.reapLoop()
+	return r, nil
+}
+
+func (r *Reactor) addRing(efd int) error {
+	q, err := newRing(ringConfig{
+		entries:     64,
+		completions: 1024,
+		flags:       sys.IORING_SETUP_COOP_TASKRUN,
+		optional:    sys.IORING_SETUP_COOP_TASKRUN,
+	})
+	if err != nil {
+		return err
+	}
+	r.raw = append(r.raw, q)
+	if err := q.limitWorkers(r.cfg.RingWorkers); err != nil {
+		return err
+	}
+	if err := q.registerEventfd(efd); err != nil {
+		return err
+	}
+	d := newDriver(q, r.limits)
+	d.kick = r.kick
+	r.rings = append(r.rings, d)
+	return nil
+}
+
+func (r *Reactor) unmap() error {
+	var err error
+	for _, q := range r.raw {
+		err = errors.Join(err, q.close())
+	}
+	return errors.Join(err, r.signalled.Close())
+}
+
+// acquire gets the submission side of a ring, waiting its turn for one.
+func (r *Reactor) acquire(c *call) *driver {
+	if d := r.tryAcquire(); d != nil {
+		return d
+	}
+	r.queueMu.Lock()
+	r.queue = append(r.queue, c)
+	r.waiting.Add(1)
+	r.queueMu.Unlock()
+	// A ring given up before waiting was seen went to nobody.
+	if d := r.tryAcquire(); d != nil {
+		r.release(d)
+	}
+	return <-c.ring
+}
+
+// tryAcquire prefers a ring with nothing in flight: its completions need no signal.
+func (r *Reactor) tryAcquire() *driver {
+	for _, d := range r.rings {
+		if !d.live.Load() && d.take() {
+			return d
+		}
+	}
+	for _, d := range r.rings {
+		if d.take() {
+			return d
+		}
+	}
+	return nil
+}
+
+// release gives the submission side up, to the caller that waits longest if one
+// does, and sees to work that was left while it was held.
+func (r *Reactor) release(d *driver) {
+	for {
+		if r.waiting.Load() > 0 {
+			if c := r.nextWaiter(); c != nil {
+				c.ring <- d
+				return
+			}
+		}
+		d.busy.Store(0)
+		switch {
+		case d.work.Load():
+			if !d.take() {
+				return // whoever has it sees to it
+			}
+			d.mu.Lock()
+			d.drive(nil)
+		case r.waiting.Load() > 0:
+			if !d.take() {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (r *Reactor) nextWaiter() *call {
+	r.queueMu.Lock()
+	defer r.queueMu.Unlock()
+	if len(r.queue) == 0 {
+		return nil
+	}
+	c := r.queue[0]
+	r.queue[0] = nil
+	r.queue = r.queue[1:]
+	r.waiting.Add(-1)
+	return c
+}
+
+// kick drives d, unless its owner is going to.
+func (r *Reactor) kick(d *driver) {
+	if d.take() {
+		d.mu.Lock()
+		d.drive(nil)
+		r.release(d)
+	}
+}
+
+// spinAfterProgress is how long the reaper looks for further completions before
+// it sleeps: a wake-up costs more, and a busy device is about to complete.
+const spinAfterProgress = 20 * time.Microsecond
+
+// reapLoop reaps what nobody is there to reap inline.
+func (r *Reactor) reapLoop() {
+	defer close(r.reaped)
+	var counter [8]byte
+	for {
+		if _, err := r.signalled.Read(counter[:]); err != nil {
+			return // closed
+		}
+		for progress := time.Now(); time.Since(progress) < spinAfterProgress; runtime.Gosched() {
+			if r.reapAll() > 0 {
+				progress = time.Now()
+			}
+		}
+	}
+}
+
+// reapAll reaps every ring that has something in flight.
+func (r *Reactor) reapAll() int {
+	n := 0
+	for _, d := range r.rings {
+		if !d.live.Load() {
+			continue
+		}
+		d.mu.Lock()
+		n += d.reap()
+		if d.busy.Load() == 0 {
+			d.settle()
+		}
+		work := d.work.Load() || d.q.needsFlush()
+		d.unlockAndWake()
+		if work {
+			r.kick(d)
+		}
+	}
+	return n
+}
+
+// do performs an operation for the calling goroutine: buf, if not nil, is where
+// op.Buf lies, and comes back in the event unless the event is early.
+func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer, slow bool) (Event, error) {
+	if op.Timeout == 0 {
+		op.Timeout = r.cfg.Timeout
+	}
+	size := op.size()
+	if slow {
+		if err := r.slow.acquire(ctx, size); err != nil {
+			return Event{}, err
+		}
+	}
+	if err := r.limits.acquire(ctx, size); err != nil {
+		if slow {
+			r.slow.release(size)
+		}
+		return Event{}, err
+	}
+	c := newCall()
+	defer c.free()
+	if slow {
+		return r.doSlow(ctx, c, op, f, buf)
+	}
+	d := r.acquire(c)
+	d.mu.Lock()
+	if d.closing {
+		d.mu.Unlock()
+		r.release(d)
+		r.limits.release(size)
+		return Event{}, ErrClosed
+	}
+	s := d.add(op, c, f, buf)
+	c.slot = s
+	userData := s.userData()
+	over := d.drive(c)
+	r.release(d)
+	if over {
+		return c.ev, nil
+	}
+	return c.wait(ctx, d, userData, r.grace), nil
+}
+
+func (r *Reactor) doSlow(ctx context.Context, c *call, op *Op, f *File, buf *buffer) (Event, error) {
+	t, err := r.slowLane()
+	if err == nil {
+		id, ok := t.submit(op, c, f, buf)
+		if ok {
+			return c.wait(ctx, t.driver, id.userData, r.grace), nil
+		}
+		err = ErrClosed
+	}
+	r.slow.release(op.size())
+	r.limits.release(op.size())
+	return Event{}, err
+}
+
+// grace is a channel that is ready CancelDelay from now.
+func (r *Reactor) grace() <-chan struct{} {
+	if r.cfg.CancelDelay <= 0 {
+		return closedChannel
+	}
+	ch := make(chan struct{})
+	time.AfterFunc(r.cfg.CancelDelay, func() { close(ch) })
+	return ch
+}
+
+var closedChannel = func() chan struct{} { ch := make(chan struct{}); close(ch); return ch }()
+
+// slowLane is the submitter for blocking backings.
+func (r *Reactor) slowLane() (*thread, error) {
+	r.laneMu.Lock()
+	defer r.laneMu.Unlock()
+	if r.closed.Load() {
+		return nil, ErrClosed
+	}
+	if r.lane == nil {
+		lane, err := newLane(r.cfg.Workers, []*Limits{r.slow, r.limits})
+		if err != nil {
+			return nil, err
+		}
+		r.lane = lane
+	}
+	return r.lane, nil
+}
+
+// Register hands op to a ring and returns its event's id; w is woken when it
+// has ended. While the reactor is at its limits Register waits, within ctx;
+// after that ctx plays no part.
+func (r *Reactor) Register(ctx context.Context, op Op, w Waker) (EventID, error) {
+	return r.register(ctx, &op, w, nil, nil)
+}
+
+func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *buffer) (EventID, error) {
+	if errno := op.check(); errno != 0 {
+		return EventID{}, &OpError{op.Code.String(), op.FD, op.Off, errno}
+	}
+	if op.Timeout == 0 {
+		op.Timeout = r.cfg.Timeout
+	}
+	var class Class
+	if f != nil {
+		class = f.class
+	} else {
+		class = ClassOf(op.FD)
+	}
+	size := op.size()
+	slow := class == ClassBlocking
+	if slow {
+		if err := r.slow.acquire(ctx, size); err != nil {
+			return EventID{}, err
+		}
+	}
+	if err := r.limits.acquire(ctx, size); err != nil {
+		if slow {
+			r.slow.release(size)
+		}
+		return EventID{}, err
+	}
+	if slow {
+		t, err := r.slowLane()
+		if err == nil {
+			if id, ok := t.submit(op, w, f, buf); ok {
+				return id, nil
+			}
+			err = ErrClosed
+		}
+		r.slow.release(size)
+		r.limits.release(size)
+		return EventID{}, err
+	}
+	c := newCall()
+	d := r.acquire(c)
+	c.free()
+	d.mu.Lock()
+	if d.closing {
+		d.mu.Unlock()
+		r.release(d)
+		r.limits.release(size)
+		return EventID{}, ErrClosed
+	}
+	s := d.add(op, w, f, buf)
+	d.arm(s)
+	id := EventID{d, s.userData()}
+	d.drive(nil)
+	r.release(d)
+	return id, nil
+}
+
+// Cancel ends an operation early if it has not ended: its event is EINTR,
+// unless it completes all the same. A buffer of the caller's is free when the
+// event has come and not before.
+func (r *Reactor) Cancel(id EventID) {
+	if id.driver != nil {
+		id.driver.cancel(id.userData, endCancel)
+	}
+}
+
+// Close refuses new operations, cancels those in flight, awaits every
+// completion and gives the rings back. It is [Reactor.Shutdown] without a limit
+// in time, so that it lasts as long as a hung backing does.
+func (r *Reactor) Close() error { return r.Shutdown(context.Background()) }
+
+// Shutdown is Close until ctx ends. Then it returns the error of ctx and leaves
+// the rings to the kernel, since unmapping memory in use would not be safe.
+func (r *Reactor) Shutdown(ctx context.Context) error {
+	r.laneMu.Lock()
+	again := r.closed.Swap(true)
+	lane := r.lane
+	r.laneMu.Unlock()
+	if again {
+		return ErrClosed
+	}
+	for _, d := range r.rings {
+		d.stopAll()
+	}
+	if lane != nil {
+		lane.stopAll()
+	}
+	for _, d := range r.rings {
+		select {
+		case <-d.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if lane != nil {
+		select {
+		case <-lane.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for _, d := range r.rings {
+		for !d.take() { // the last caller is on its way out
+			time.Sleep(time.Microsecond)
+		}
+	}
+	err := r.signalled.Close()
+	<-r.reaped
+	for _, q := range r.raw {
+		err = errors.Join(err, q.close())
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package reactor
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// EventID names an operation in flight: the driver's number, the slot's
+// generation and its index. It is never used twice in a driver's first 2^32
+// uses of a slot, so that a late cancel cannot hit a stranger.
+type EventID struct {
+	driver   *driver
+	userData uint64
+}
+
+// Event is the outcome of an operation.
+type Event struct {
+	ID EventID
+	// N is what the operation returned: bytes for reads and writes (also when
+	// Err is set: those moved before it), a descriptor for OpOpenat, else 0.
+	N int
+	// Err is nil or a syscall.Errno: ETIMEDOUT for an operation whose time
+	// ran out, EINTR for one that was cancelled.
+	Err error
+
+	// buf is the reactor's buffer the operation ran in; it belongs to the waker now.
+	buf *buffer
+}
+
+// A Waker is told of the end of an operation, exactly once. Wake runs on
+// whatever goroutine reaped the completion, possibly before Register has
+// returned: it must not block and must not call the reactor.
+type Waker interface {
+	Wake(Event)
+}
+
+type slotState uint8
+
+const (
+	slotFree     slotState = iota
+	slotQueued             // in the backlog, the kernel knows nothing of it
+	slotInFlight           // in the submission queue or with the kernel
+)
+
+type endReason uint8
+
+const (
+	endNone     endReason = iota
+	endCancel             // the caller gave up: EINTR
+	endDeadline           // its time ran out: ETIMEDOUT
+)
+
+func (e endReason) errno() syscall.Errno {
+	if e == endDeadline {
+		return syscall.ETIMEDOUT
+	}
+	return syscall.EINTR
+}
+
+// slot holds an operation from submission to its last completion. All fields
+// are guarded by the driver's mutex, but for what the kernel writes.
+type slot struct {
+	index uint32
+	gen   uint32
+	state slotState
+	end   endReason
+	async bool // IOSQE_ASYNC: hand to io-wq at once
+	op    Op
+	done  int // bytes moved so far
+	waker Waker
+
+	// buf is the reactor's buffer that op.Buf lies in, nil where the buffer
+	// is the caller's. Only an operation without a caller's buffer can be
+	// answered before its completion (detached: waker is nil then).
+	buf        *buffer
+	detachable bool
+
+	file *File // pinned until the end, nil for a bare descriptor
+
+	deadline time.Time   // zero: none
+	timer    *time.Timer // for deadline; made on first use
+
+	iovs []unix.Iovec
+	path []byte
+	next *slot // in the free list or the backlog
+}
+
+func (s *slot) userData() uint64 { return uint64(s.gen)<<32 | uint64(s.index) }
+
+// verdict is what a completion means for its operation.
+type verdict uint8
+
+const (
+	ended    verdict = iota // the event is final
+	resubmit                // go on with what is left
+)
+
+// advance applies a completion with result res to the operation.
+func (s *slot) advance(res int32) (v verdict, n int, errno syscall.Errno) {
+	if res < 0 {
+		errno = syscall.Errno(-res)
+		switch errno {
+		case syscall.EINTR, syscall.ECANCELED:
+			// Without our asking: a backing that gave up on a signal (FUSE),
+			// or the kernel cancelled what an exiting thread had submitted.
+			if s.end == endNone {
+				return resubmit, 0, 0
+			}
+			errno = s.end.errno()
+		case syscall.EAGAIN:
+			// On a regular file it never means "would block": a backing could
+			// not do it inline. Only a non-blocking descriptor gets that for
+			// an answer, unless it was us who made it so.
+			if s.end != endNone || !s.op.transfers() {
+				break
+			}
+			if s.file != nil && s.file.nonblock.Load() {
+				s.file.setNonblock(false)
+				return resubmit, 0, 0
+			}
+			if !s.async {
+				s.async = true
+				return resubmit, 0, 0
+			}
+		}
+		return ended, s.done, errno
+	}
+	if !s.op.transfers() {
+		return ended, int(res), 0
+	}
+	s.done += int(res)
+	left := s.op.size() - s.done
+	switch {
+	case left == 0, s.op.Off == AtPosition:
+		return ended, s.done, 0
+	case res == 0 && s.op.writes():
+		return ended, s.done, syscall.EIO // no progress and no reason
+	case res == 0:
+		return ended, s.done, 0 // end of file
+	case s.end != endNone:
+		return ended, s.done, s.end.errno()
+	}
+	return resubmit, 0, 0
+}

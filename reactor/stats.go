@@ -1,0 +1,62 @@
+package reactor
+
+// Stats is a reading of a reactor's counters and gauges. Counters only grow.
+type Stats struct {
+	Submitted   uint64 `json:"submitted"`   // operations handed to the kernel, continuations included
+	Completed   uint64 `json:"completed"`   // operations that have ended
+	Resubmitted uint64 `json:"resubmitted"` // continuations: short transfers, EINTR, EAGAIN
+	Cancelled   uint64 `json:"cancelled"`   // operations that their caller gave up
+	Expired     uint64 `json:"expired"`     // operations whose time ran out
+	Spurious    uint64 `json:"spurious"`    // completions that belonged to nothing
+
+	BytesRead    uint64 `json:"bytes_read"`
+	BytesWritten uint64 `json:"bytes_written"`
+
+	InFlight      int   `json:"in_flight"`       // operations not ended
+	InFlightBytes int64 `json:"in_flight_bytes"` // of their buffers
+	Held          int   `json:"held"`            // operations whose caller has been answered and whose buffer the kernel still has
+	Blocking      int   `json:"blocking"`        // operations in flight on blocking backings
+	Waiting       int   `json:"waiting"`         // callers waiting for room within the limits or for a ring
+
+	MaxOps   int   `json:"max_ops"`   // the limits
+	MaxBytes int64 `json:"max_bytes"` //
+	Workers  int   `json:"workers"`   // bound on kernel threads for blocking backings
+	Rings    int   `json:"rings"`
+}
+
+// Stats reads the counters. It is cheap enough to be called every second, not
+// for every operation.
+func (r *Reactor) Stats() Stats {
+	s := Stats{Workers: r.cfg.Workers, Rings: len(r.rings)}
+	s.MaxOps, s.MaxBytes = r.limits.Max()
+	s.Waiting = int(r.waiting.Load() + r.limits.waiting.Load() + r.slow.waiting.Load())
+	for _, d := range r.rings {
+		d.addTo(&s)
+	}
+	_, s.InFlightBytes = r.limits.InUse()
+	r.laneMu.Lock()
+	lane := r.lane
+	r.laneMu.Unlock()
+	if lane != nil {
+		before := s.InFlight
+		lane.addTo(&s)
+		s.Blocking = s.InFlight - before
+	}
+	return s
+}
+
+// addTo adds the driver's counts to s.
+func (d *driver) addTo(s *Stats) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Submitted += d.counts.submitted
+	s.Completed += d.counts.completed
+	s.Resubmitted += d.counts.resubmitted
+	s.Cancelled += d.counts.cancelled
+	s.Expired += d.counts.expired
+	s.Spurious += d.counts.spurious
+	s.BytesRead += d.counts.bytesRead
+	s.BytesWritten += d.counts.bytesWritten
+	s.InFlight += d.inFlight
+	s.Held += d.held
+}

@@ -1,0 +1,197 @@
+package reactor
+
+import (
+	"encoding/binary"
+	"runtime"
+	"syscall"
+	"time"
+
+	sys "github.com/iceber/iouring-go/syscall"
+	"golang.org/x/sys/unix"
+)
+
+// wakeTag marks the completion of the read of a thread's eventfd.
+const wakeTag = uint64(1)<<32 - 2
+
+// thread drives a ring from one locked OS thread, which alone enters it. Others
+// put operations into the driver's backlog and wake it.
+type thread struct {
+	*driver
+	ring *ring
+	efd  int // eventfd that ends a sleep in enter
+
+	// Guarded by the driver's mutex.
+	asleep bool // in enter, waiting: a change needs the eventfd
+	armed  bool // the read of efd is in flight
+
+	counter [8]byte // what that read fills
+	ended   chan struct{}
+}
+
+// startThread makes the ring on a new locked thread and leaves it running loop
+// until the driver is closing and drained. setup, if set, runs on the thread
+// before.
+func startThread(cfg ringConfig, workers int, limits []*Limits, setup func(*thread) error, loop func(*thread)) (*thread, error) {
+	started := make(chan error, 1)
+	t := &thread{ended: make(chan struct{})}
+	// The goroutine ends when the driver is drained (stopAll); close awaits it.
+	go func() {
+		defer close(t.ended)
+		runtime.LockOSThread() // for life: io-wq and SINGLE_ISSUER hang on the thread
+		if err := t.open(cfg, workers, limits); err != nil {
+			started <- err
+			return
+		}
+		defer t.close()
+		if setup != nil {
+			if err := setup(t); err != nil {
+				started <- err
+				return
+			}
+		}
+		started <- nil
+		loop(t)
+	}()
+	if err := <-started; err != nil {
+		<-t.ended
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *thread) open(cfg ringConfig, workers int, limits []*Limits) error {
+	var err error
+	if t.ring, err = newRing(cfg); err != nil {
+		return err
+	}
+	if err := t.ring.limitWorkers(workers); err != nil {
+		t.ring.close()
+		return err
+	}
+	if t.efd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		t.ring.close()
+		return newSetupError("eventfd", err)
+	}
+	_ = t.ring.registerRing() // a gain of some ns since 5.18, nothing hangs on it
+	t.driver = newDriver(t.ring, limits...)
+	t.driver.onTag = t.tagged
+	t.driver.kick = func(*driver) { t.wakeUp() }
+	return nil
+}
+
+func (t *thread) close() {
+	t.ring.close()
+	unix.Close(t.efd)
+}
+
+// tagged handles the completion of the eventfd's read. The caller holds mu.
+func (t *thread) tagged(c completion) {
+	if c.userData == wakeTag {
+		t.armed = false
+	}
+}
+
+// wakeUp gets the thread out of its sleep, if it sleeps.
+func (t *thread) wakeUp() {
+	t.mu.Lock()
+	asleep := t.asleep
+	t.asleep = false
+	t.mu.Unlock()
+	if asleep {
+		t.signal()
+	}
+}
+
+func (t *thread) signal() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	for {
+		if _, err := unix.Write(t.efd, one[:]); err != syscall.EINTR {
+			return // only EAGAIN at 2^64-2 unread signals, and then it is awake
+		}
+	}
+}
+
+// submit hands an operation over; see driver.add. It reports false when the
+// driver takes nothing more.
+func (t *thread) submit(op *Op, w Waker, f *File, buf *buffer) (id EventID, ok bool) {
+	t.mu.Lock()
+	if t.closing {
+		t.mu.Unlock()
+		return EventID{}, false
+	}
+	s := t.add(op, w, f, buf)
+	if c, isCall := w.(*call); isCall {
+		c.slot, c.parked = s, true
+	}
+	t.arm(s)
+	id = EventID{t.driver, s.userData()}
+	asleep := t.asleep
+	t.asleep = false
+	t.mu.Unlock()
+	if asleep {
+		t.signal()
+	}
+	return id, true
+}
+
+// turn submits what is queued, waits for a completion if block is set and there
+// is nothing to do, at most for timeout if that is positive, and reaps. It runs
+// on the thread. It reports whether the driver is drained and closing.
+func (t *thread) turn(block bool, timeout time.Duration, tries *int) (over bool) {
+	t.mu.Lock()
+	t.reap()
+	t.fill()
+	done := t.closing && t.inFlight == 0
+	switch {
+	case done && !t.armed:
+		t.unlockAndWake()
+		return true
+	case done: // the read of the eventfd has to end too
+		t.signal()
+	case !t.armed:
+		t.arming()
+	}
+	wait := uint32(0)
+	if block && t.backlog.head == nil && len(t.cancels) == 0 && len(t.woken) == 0 {
+		wait = 1
+		t.asleep = true
+	}
+	t.unlockAndWake()
+	n, errno := t.ring.enter(wait, timeout)
+	t.mu.Lock()
+	t.asleep = false
+	t.consume(n)
+	t.reap()
+	t.unlockAndWake()
+	if errno != 0 {
+		*tries = t.failed(errno, *tries)
+	} else {
+		*tries = 0
+	}
+	return false
+}
+
+// arming puts the read of the eventfd into the submission queue. The caller holds mu.
+func (t *thread) arming() {
+	e := t.ring.next()
+	if e == nil {
+		return // the next turn has room
+	}
+	prepareRead(e, t.efd, t.counter[:])
+	e.SetUserData(wakeTag)
+	t.filled = append(t.filled, nil)
+	t.armed = true
+}
+
+func prepareRead(e *sqe, fd int, p []byte) {
+	s := slot{op: Op{Code: OpRead, FD: fd, Buf: p, Off: AtPosition}}
+	s.prepare(e)
+}
+
+// threadRingFlags are for rings that one thread enters: completions are only
+// processed when it asks for them, which batches them.
+const (
+	threadRingFlags    = setupSingleIssuer | setupDeferTaskrun | sys.IORING_SETUP_TASKRUN_FLAG
+	threadRingOptional = threadRingFlags | sys.IORING_SETUP_COOP_TASKRUN
+)
