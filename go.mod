@@ -8,3 +8,5 @@ require (
 	github.com/sirupsen/logrus v1.10.2
 	golang.org/x/sys v0.44.0
 )
+
+require github.com/iceber/iouring-go v0.0.0-20230403020409-002cfd2e2a90
