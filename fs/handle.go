@@ -1,0 +1,325 @@
+package fs
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// handle is an open regular file. It owns its File until Release, which the
+// kernel sends when no request for the handle is left.
+type handle struct {
+	node  *node
+	file  File
+	flags uint32 // of the backing descriptor, O_APPEND apart
+
+	// appendMu is held while a write depends on O_APPEND of the descriptor,
+	// which only handles opened with it need.
+	appendMu  sync.Mutex
+	canAppend bool
+	appending bool
+}
+
+func (h *handle) writable() bool { return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY }
+
+// backingFlags are the open flags the backing sees for those of the caller.
+func (t *Tree) backingFlags(flags uint32) int {
+	const passed = syscall.O_ACCMODE | syscall.O_APPEND | syscall.O_TRUNC |
+		syscall.O_SYNC | syscall.O_DSYNC | syscall.O_NOATIME
+	f := int(flags & passed)
+	if t.opts.BackingDirect {
+		f |= int(flags & syscall.O_DIRECT)
+	}
+	if t.opts.WritebackCache {
+		// The kernel then places appended data itself, and reads in pages
+		// that are written in part.
+		f &^= syscall.O_APPEND
+		if f&syscall.O_ACCMODE == syscall.O_WRONLY {
+			f = f&^syscall.O_ACCMODE | syscall.O_RDWR
+		}
+	}
+	if t.opts.NoAtime {
+		f |= syscall.O_NOATIME
+	}
+	return f
+}
+
+// reopen opens the inode behind the O_PATH descriptor fd with flags.
+func (t *Tree) reopen(fd, flags int) (int, syscall.Errno) {
+	name := procName(fd)
+	open := func(flags int) (int, syscall.Errno) {
+		return t.retryShort(func() (int, syscall.Errno) { return openat(t.procFD, name, flags, 0) })
+	}
+	got, errno := open(flags)
+	if errno == syscall.EPERM && t.opts.NoAtime && flags&syscall.O_NOATIME != 0 {
+		got, errno = open(flags &^ syscall.O_NOATIME) // not the daemon's file
+	}
+	if errno == syscall.EACCES && t.opts.WritebackCache && flags&syscall.O_ACCMODE == syscall.O_RDWR {
+		// Widened above, and the daemon may write but not read.
+		got, errno = open(flags&^syscall.O_ACCMODE | syscall.O_WRONLY)
+	}
+	return got, errno
+}
+
+// newHandle puts the backing descriptor fd, which it owns, into a handle.
+func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
+	file, err := n.tree.io.Open(fd)
+	if err != nil {
+		return nil, toErrno(err)
+	}
+	n.tree.openFiles.Add(1)
+	appends := flags&syscall.O_APPEND != 0
+	return &handle{
+		node:      n,
+		file:      file,
+		flags:     uint32(flags &^ syscall.O_APPEND),
+		canAppend: appends,
+		appending: appends,
+	}, 0
+}
+
+// fuseFlags says how the kernel is to treat the handle, which was opened with
+// the caller's flags.
+func (h *handle) fuseFlags(flags uint32) uint32 {
+	t := h.node.tree
+	var out uint32
+	if !t.slow {
+		// Nothing to flush: a local backing reports its errors on write and
+		// fsync, and locks are the kernel's own.
+		out |= fuse.FOPEN_NOFLUSH
+	}
+	if t.opts.DirectIO || flags&syscall.O_DIRECT != 0 {
+		return out | fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+	}
+	if t.opts.KeepCache || h.node.cache.unchanged(h.file.Fd()) {
+		out |= fuse.FOPEN_KEEP_CACHE
+	}
+	return out
+}
+
+// cacheState remembers what a file looked like when the kernel last started to
+// cache it.
+type cacheState struct {
+	mu           sync.Mutex
+	known        bool
+	size         int64
+	mtime, ctime unix.Timespec
+}
+
+// unchanged reports whether the file is as it was at the previous call, so
+// that data cached since then is good.
+func (c *cacheState) unchanged(fd int) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := c.known && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
+	c.known, c.size, c.mtime, c.ctime = true, st.Size, st.Mtim, st.Ctim
+	return same
+}
+
+var _ = (fusefs.NodeOpener)((*node)(nil))
+
+func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	p, errno := n.pin()
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	defer p.release()
+	var h *handle
+	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
+		c := callerOf(ctx)
+		errno = n.tree.block(func() (errno syscall.Errno) {
+			if flags&syscall.O_TRUNC != 0 && c.killPriv() {
+				n.killPriv(c, p.fd)
+			}
+			h, errno = n.open(p.fd, flags)
+			return errno
+		})
+	} else {
+		h, errno = n.open(p.fd, flags)
+	}
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	return h, h.fuseFlags(flags), 0
+}
+
+func (n *node) open(pathFD int, flags uint32) (*handle, syscall.Errno) {
+	backing := n.tree.backingFlags(flags)
+	fd, errno := n.tree.reopen(pathFD, backing)
+	if errno != 0 {
+		return nil, errno
+	}
+	return n.newHandle(fd, backing)
+}
+
+var _ = (fusefs.FileReader)((*handle)(nil))
+
+func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, err := h.file.ReadAt(ctx, dest, off)
+	if err != nil && n == 0 {
+		return nil, toErrno(err)
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+var _ = (fusefs.FileWriter)((*handle)(nil))
+
+func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	if h.canAppend || h.node.setID.Load() {
+		return h.writeSlow(ctx, data, off)
+	}
+	n, err := h.file.WriteAt(ctx, data, off)
+	if err != nil && n == 0 {
+		return 0, toErrno(err)
+	}
+	return uint32(n), 0
+}
+
+// writeSlow is Write for files that have or had O_APPEND or set-id bits.
+func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	c := callerOf(ctx)
+	if c.killPriv() {
+		h.node.tree.block(func() syscall.Errno {
+			h.node.killPriv(c, h.file.Fd())
+			return 0
+		})
+	}
+	if h.canAppend {
+		h.appendMu.Lock()
+		defer h.appendMu.Unlock()
+		if errno := h.setAppend(c.appends()); errno != 0 {
+			return 0, errno
+		}
+	}
+	n, err := h.file.WriteAt(ctx, data, off)
+	if err != nil && n == 0 {
+		return 0, toErrno(err)
+	}
+	return uint32(n), 0
+}
+
+// setAppend makes the backing descriptor append or not, as the write at hand
+// needs it: fcntl(2) may have changed the caller's file, and pages written
+// through a mapping have their place. The caller holds appendMu.
+func (h *handle) setAppend(on bool) syscall.Errno {
+	if h.appending == on {
+		return 0
+	}
+	fd := uintptr(h.file.Fd())
+	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
+	if err != nil {
+		return toErrno(err)
+	}
+	flags &^= syscall.O_APPEND
+	if on {
+		flags |= syscall.O_APPEND
+	}
+	if _, err := unix.FcntlInt(fd, unix.F_SETFL, flags); err != nil {
+		return toErrno(err)
+	}
+	h.appending = on
+	return 0
+}
+
+var _ = (fusefs.FileWritever)((*handle)(nil))
+
+// Writev writes the pieces one after the other, up to the first failure.
+func (h *handle) Writev(ctx context.Context, data [][]byte, off int64) (uint32, syscall.Errno) {
+	var total uint32
+	for _, p := range data {
+		n, errno := h.Write(ctx, p, off)
+		total += n
+		off += int64(n)
+		if errno != 0 && total == 0 {
+			return 0, errno
+		}
+		if errno != 0 || int(n) < len(p) {
+			break
+		}
+	}
+	return total, 0
+}
+
+var _ = (fusefs.FileFsyncer)((*handle)(nil))
+
+func (h *handle) Fsync(ctx context.Context, flags uint32) syscall.Errno {
+	const datasync = 1 // FUSE_FSYNC_FDATASYNC
+	return toErrno(h.file.Fsync(ctx, flags&datasync != 0))
+}
+
+var _ = (fusefs.FileAllocater)((*handle)(nil))
+
+func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
+}
+
+var _ = (fusefs.FileFlusher)((*handle)(nil))
+
+// Flush closes a duplicate of the descriptor, which is how a network backing
+// writes its data out and reports what went wrong (close(2)).
+func (h *handle) Flush(ctx context.Context) syscall.Errno {
+	t := h.node.tree
+	if !t.slow {
+		return 0
+	}
+	return t.block(func() syscall.Errno {
+		fd, err := unix.FcntlInt(uintptr(h.file.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return toErrno(err)
+		}
+		return toErrno(unix.Close(fd))
+	})
+}
+
+var _ = (fusefs.FileReleaser)((*handle)(nil))
+
+func (h *handle) Release(ctx context.Context) syscall.Errno {
+	t := h.node.tree
+	t.openFiles.Add(-1)
+	return t.block(func() syscall.Errno { return toErrno(h.file.Close()) })
+}
+
+var _ = (fusefs.FileLseeker)((*handle)(nil))
+
+// Lseek finds holes and data. The offset of the descriptor means nothing here.
+func (h *handle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	var pos int64
+	errno := h.node.tree.block(func() (errno syscall.Errno) {
+		var err error
+		pos, err = unix.Seek(h.file.Fd(), int64(off), int(whence))
+		return toErrno(err)
+	})
+	return uint64(pos), errno
+}
+
+var _ = (fusefs.NodeCopyFileRanger)((*node)(nil))
+
+// copyChunk bounds one copy_file_range, in bytes, so that a copy that really
+// moves data can be interrupted. Short copies are in order (copy_file_range(2)).
+const copyChunk = 128 << 20
+
+func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn uint64, out *fusefs.Inode,
+	fhOut fusefs.FileHandle, offOut, length, flags uint64) (uint32, syscall.Errno) {
+	from, ok1 := fhIn.(*handle)
+	to, ok2 := fhOut.(*handle)
+	if !ok1 || !ok2 {
+		return 0, syscall.EBADF
+	}
+	var copied int
+	errno := n.tree.block(func() syscall.Errno {
+		in, out := int64(offIn), int64(offOut)
+		var err error
+		copied, err = unix.CopyFileRange(from.file.Fd(), &in, to.file.Fd(), &out,
+			int(min(length, copyChunk)), int(flags))
+		return toErrno(err)
+	})
+	return uint32(copied), errno
+}

@@ -1,0 +1,217 @@
+package fs
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// inodeKey tells backing inodes apart. The birth time stands for the
+// generation: it is what statx(2) tells of it, and an inode number that is
+// used again gets a new one.
+type inodeKey struct {
+	dev, ino uint64
+	btime    int64
+	nsec     uint32
+	typ      uint16
+}
+
+func keyOf(st *unix.Statx_t) inodeKey {
+	k := inodeKey{
+		dev: unix.Mkdev(st.Dev_major, st.Dev_minor),
+		ino: st.Ino,
+		typ: st.Mode & syscall.S_IFMT,
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		k.btime, k.nsec = st.Btime.Sec, st.Btime.Nsec
+	}
+	return k
+}
+
+// node is one backing inode that the kernel knows, whatever its names are. All
+// its methods are safe for concurrent use.
+type node struct {
+	fusefs.Inode
+
+	tree   *Tree
+	key    inodeKey
+	serial uint64 // go-fuse's and the kernel's generation: never used twice
+	ref    nodeRef
+
+	// lookups is how often the kernel was given this node; guarded by tree.mu.
+	// At zero nothing refers to it and its descriptor is closed.
+	lookups uint64
+
+	// setID tells whether the inode had set-user-id or set-group-id when its
+	// mode was last seen, so that most writes need not look.
+	setID atomic.Bool
+
+	cache cacheState
+}
+
+// stable is what go-fuse identifies the node by. The serial alone is unique;
+// ino is what users see as st_ino.
+func (n *node) stable(ino uint64) fusefs.StableAttr {
+	return fusefs.StableAttr{Mode: uint32(n.key.typ), Ino: ino, Gen: n.serial}
+}
+
+// adopt returns the node of the inode that fd, an O_PATH descriptor, refers to,
+// counts a lookup and fills attr. It owns fd from then on. The result must be
+// handed to the kernel, which will FORGET it.
+func (t *Tree) adopt(ctx context.Context, parent *node, fd int, attr *fuse.Attr) (*node, syscall.Errno) {
+	var st unix.Statx_t
+	if errno := statxFd(fd, statxMask, &st); errno != 0 {
+		unix.Close(fd)
+		return nil, errno
+	}
+	key := keyOf(&st)
+	if key.dev != t.root.key.dev && key.typ == syscall.S_IFDIR {
+		t.addDevice(key.dev, fd)
+	}
+
+	t.mu.Lock()
+	ino := t.inoLocked(key)
+	n := t.nodes[key]
+	if n != nil {
+		n.lookups++
+		t.mu.Unlock()
+		unix.Close(fd)
+	} else {
+		n = &node{tree: t, key: key, lookups: 1, serial: t.nextSerial.Add(1)}
+		n.ref.init(fd)
+		// Under the lock, because others may be given the node from now on.
+		// NewInode only numbers it.
+		parent.NewInode(ctx, n, n.stable(ino))
+		t.nodes[key] = n
+		t.mu.Unlock()
+		t.hold()
+	}
+	n.fillAttr(attr, &st)
+	return n, 0
+}
+
+// inoLocked is the inode number users see: the backing's own, moved out of the
+// way of the root device's numbers where another filesystem is mounted below
+// the source. The tree itself never tells inodes apart by it.
+func (t *Tree) inoLocked(key inodeKey) uint64 {
+	ino := key.ino
+	if key.dev != t.root.key.dev {
+		if d := t.devs[key.dev]; d != nil {
+			ino ^= d.index << 48
+		}
+	}
+	if ino == 0 || ino == ^uint64(0) {
+		ino = 1 << 63 // reserved by go-fuse
+	}
+	return ino
+}
+
+// retain counts a lookup of a node that an operation returns once more.
+func (n *node) retain(lookups uint64) {
+	n.tree.mu.Lock()
+	n.lookups += lookups
+	n.tree.mu.Unlock()
+}
+
+// forget takes lookups off the count and lets go of the inode at zero.
+func (n *node) forget(lookups uint64) {
+	t := n.tree
+	if n == t.root {
+		return
+	}
+	t.mu.Lock()
+	n.lookups -= min(lookups, n.lookups)
+	gone := n.lookups == 0
+	if gone && t.nodes[n.key] == n {
+		delete(t.nodes, n.key)
+	}
+	t.mu.Unlock()
+	if gone {
+		t.dropRef(n)
+	}
+}
+
+var _ = (fusefs.NodeLookuper)((*node)(nil))
+
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	p, errno := n.pin()
+	if errno != 0 {
+		return nil, errno
+	}
+	defer p.release()
+	child, errno := n.tree.lookupAt(ctx, n, p.fd, name, &out.Attr)
+	if errno != 0 {
+		return nil, errno
+	}
+	return &child.Inode, 0
+}
+
+// lookupAt looks name up in the directory dirfd, which is parent's, at once if
+// the backing has it cached and where it may block otherwise.
+func (t *Tree) lookupAt(ctx context.Context, parent *node, dirfd int, name string, attr *fuse.Attr) (child *node, errno syscall.Errno) {
+	if !t.slow {
+		fd, errno := openPathCached(dirfd, name)
+		if errno == 0 {
+			return t.adopt(ctx, parent, fd, attr)
+		}
+		if errno == syscall.ENOENT || errno == syscall.ENAMETOOLONG {
+			return nil, errno
+		}
+	}
+	errno = t.block(func() syscall.Errno {
+		fd, errno := t.retryShort(func() (int, syscall.Errno) { return openPath(dirfd, name) })
+		if errno == 0 {
+			child, errno = t.adopt(ctx, parent, fd, attr)
+		}
+		return errno
+	})
+	return child, errno
+}
+
+var _ = (fusefs.NodeAccesser)((*node)(nil))
+
+// Access answers access(2) where the kernel does not check permissions itself
+// (without default_permissions). It also is where rawBridge.control arrives.
+func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
+	if c, ok := fuse.FromContext(ctx); ok && c.Pid == controlPid {
+		if c.Uid == 1 {
+			n.forget(uint64(mask))
+		} else {
+			n.retain(uint64(mask))
+		}
+		return 0
+	}
+	p, errno := n.pin()
+	if errno != 0 {
+		return errno
+	}
+	defer p.release()
+	c := callerOf(ctx)
+	return n.tree.block(func() syscall.Errno {
+		return n.tree.id.runDenied(c, func() syscall.Errno {
+			return toErrno(unix.Faccessat2(n.tree.procFD, procName(p.fd), mask, unix.AT_EACCESS))
+		})
+	})
+}
+
+var _ = (fusefs.NodeStatfser)((*node)(nil))
+
+func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
+	p, errno := n.pin()
+	if errno != 0 {
+		return errno
+	}
+	defer p.release()
+	return n.tree.block(func() syscall.Errno {
+		var st syscall.Statfs_t
+		if err := syscall.Fstatfs(p.fd, &st); err != nil {
+			return toErrno(err)
+		}
+		out.FromStatfsT(&st)
+		return 0
+	})
+}

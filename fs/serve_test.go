@@ -1,0 +1,305 @@
+package fs_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/fs"
+)
+
+// A Go process that touches its own FUSE mount can deadlock, so the test
+// binary runs itself again as the daemon.
+const serveEnv = "URINGFS_TEST_SERVE" // value: a serveConfig
+
+func TestMain(m *testing.M) {
+	if cfg := os.Getenv(serveEnv); cfg != "" {
+		if err := serve(cfg); err != nil {
+			fmt.Fprintln(os.Stderr, "serve:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serveConfig is what the daemon process of a test is told.
+type serveConfig struct {
+	Source, Mountpoint string
+	Options            fs.Options
+	MountOptions       []string
+	NoFile             uint64 // RLIMIT_NOFILE, or 0
+	NoDefaultPerms     bool
+	Debug              bool
+}
+
+func serve(config string) error {
+	var cfg serveConfig
+	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
+		return err
+	}
+	unix.Umask(0)
+	if cfg.NoFile != 0 {
+		rl := unix.Rlimit{Cur: cfg.NoFile, Max: cfg.NoFile}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &rl); err != nil {
+			return err
+		}
+	}
+	cfg.Options.IO = blockingIO{}
+	tree, err := fs.New(cfg.Source, cfg.Options)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	opts := tree.FuseOptions()
+	opts.Logger = log.New(os.Stderr, "", 0)
+	opts.MountOptions.Logger = opts.Logger
+	opts.MountOptions.Debug = cfg.Debug
+	opts.MountOptions.FsName = cfg.Source
+	opts.MountOptions.Name = "uringfstest"
+	opts.MountOptions.MaxBackground = 64
+	opts.MountOptions.MaxWrite = 1 << 20
+	opts.MountOptions.Options = cfg.MountOptions
+	if os.Geteuid() == 0 {
+		opts.MountOptions.AllowOther = true
+		opts.MountOptions.DirectMountStrict = true
+		opts.MountOptions.DirectMountFlags = unix.MS_MGC_VAL // suid, dev
+	}
+	if !cfg.NoDefaultPerms {
+		opts.MountOptions.Options = append(opts.MountOptions.Options, "default_permissions")
+	}
+	server, err := fuse.NewServer(tree.RawFileSystem(&opts), cfg.Mountpoint, &opts.MountOptions)
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		server.Serve()
+		close(ended)
+	}()
+	if err := server.WaitMount(); err != nil {
+		return err
+	}
+	stats := make(chan os.Signal, 1)
+	signal.Notify(stats, unix.SIGUSR1)
+	fmt.Println("mounted")
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-stats:
+			json.NewEncoder(os.Stdout).Encode(tree.Stats())
+		}
+	}
+}
+
+// daemon is a mount served by another process.
+type daemon struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	out    *bufio.Reader
+	stdout io.Closer
+	dir    string
+}
+
+// needFuse skips where FUSE cannot be had, and fails there in CI.
+func needFuse(t testing.TB) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err == nil {
+		f.Close()
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("no FUSE in CI: %v", err)
+	}
+	t.Skipf("no FUSE: %v", err)
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("CI must run as root")
+	}
+	t.Skip("needs root")
+}
+
+// startMount serves cfg until the test ends. cred, if not nil, is who the
+// daemon runs as.
+func startMount(t testing.TB, cfg serveConfig, cred *syscall.Credential) *daemon {
+	t.Helper()
+	needFuse(t)
+	if cfg.Mountpoint == "" {
+		cfg.Mountpoint = t.TempDir()
+		if cred != nil {
+			openUp(t, cfg.Mountpoint)
+			if err := os.Chown(cfg.Mountpoint, int(cred.Uid), int(cred.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	openUp(t, cfg.Mountpoint)
+	js, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), serveEnv+"="+string(js))
+	cmd.Stderr = &testWriter{t: t, prefix: "daemon: "}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{t: t, cmd: cmd, out: bufio.NewReader(stdout), stdout: stdout, dir: cfg.Mountpoint}
+	if line, err := d.out.ReadString('\n'); line != "mounted\n" {
+		cmd.Wait()
+		t.Fatalf("daemon did not mount: %q, %v", line, err)
+	}
+	t.Cleanup(d.stop)
+	return d
+}
+
+func (d *daemon) stop() {
+	d.t.Helper()
+	var err error
+	for range 50 {
+		if err = unix.Unmount(d.dir, 0); err == nil {
+			break
+		}
+		if err == unix.EPERM || err == unix.EINVAL {
+			err = exec.Command("fusermount3", "-u", d.dir).Run()
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // EBUSY: the kernel still lets go
+	}
+	if err != nil {
+		d.t.Errorf("unmount %s: %v", d.dir, err)
+		unix.Unmount(d.dir, unix.MNT_DETACH)
+	}
+	done := make(chan error, 1)
+	go func() { done <- d.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			d.t.Errorf("daemon: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		d.cmd.Process.Kill()
+		d.t.Errorf("daemon did not end after unmount")
+		<-done
+	}
+}
+
+// stats asks the daemon for the tree's counters.
+func (d *daemon) stats() fs.Stats {
+	d.t.Helper()
+	d.cmd.Process.Signal(unix.SIGUSR1)
+	line, err := d.out.ReadBytes('\n')
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var s fs.Stats
+	if err := json.Unmarshal(line, &s); err != nil {
+		d.t.Fatalf("%q: %v", line, err)
+	}
+	return s
+}
+
+// fds counts the daemon's descriptors.
+func (d *daemon) fds() int {
+	d.t.Helper()
+	names, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return len(names)
+}
+
+// openUp lets every user reach dir, whose parents t.TempDir made 0700.
+func openUp(t testing.TB, dir string) {
+	t.Helper()
+	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
+		os.Chmod(d, 0755)
+	}
+}
+
+type testWriter struct {
+	t      testing.TB
+	prefix string
+}
+
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.t.Logf("%s%s", w.prefix, p)
+	return len(p), nil
+}
+
+// blockingIO is the simplest IO there is: one blocking call per operation.
+type blockingIO struct{}
+
+func (blockingIO) Open(fd int) (fs.File, error) { return blockingFile(fd), nil }
+func (blockingIO) Block(fn func())              { fn() }
+
+type blockingFile int
+
+func (f blockingFile) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		m, err := unix.Pread(int(f), p[n:], off+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+func (f blockingFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		m, err := unix.Pwrite(int(f), p[n:], off+int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+func (f blockingFile) Fsync(ctx context.Context, datasync bool) error {
+	if datasync {
+		return unix.Fdatasync(int(f))
+	}
+	return unix.Fsync(int(f))
+}
+
+func (f blockingFile) Fallocate(ctx context.Context, mode uint32, off, length int64) error {
+	return unix.Fallocate(int(f), mode, off, length)
+}
+
+func (f blockingFile) Fd() int      { return int(f) }
+func (f blockingFile) Close() error { return unix.Close(int(f)) }

@@ -1,0 +1,107 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"golang.org/x/sys/unix"
+)
+
+// Extended attributes have no calls for O_PATH descriptors; they go through
+// /proc/self/fd, whose links lead to the inode itself, symlinks included.
+// The kernel has checked the caller's right to the name (xattr_permission in
+// Linux) before the request came.
+
+const (
+	aclPrefix     = "system.posix_acl_"
+	trustedPrefix = "trusted."
+)
+
+var _ = (fusefs.NodeGetxattrer)((*node)(nil))
+
+func (n *node) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	return n.readXattr(dest, func(path string, buf []byte) (int, error) {
+		return unix.Getxattr(path, attr, buf)
+	})
+}
+
+// readXattr calls get where it may block. An empty dest asks for the size.
+func (n *node) readXattr(dest []byte, get func(path string, buf []byte) (int, error)) (uint32, syscall.Errno) {
+	p, errno := n.pin()
+	if errno != 0 {
+		return 0, errno
+	}
+	defer p.release()
+	var size int
+	errno = n.tree.block(func() (errno syscall.Errno) {
+		var err error
+		size, err = get(procPath(p.fd), dest)
+		return toErrno(err)
+	})
+	return uint32(max(size, 0)), errno
+}
+
+var _ = (fusefs.NodeListxattrer)((*node)(nil))
+
+// Listxattr leaves trusted.* out for callers without privilege, as the kernel
+// does for filesystems of its own (simple_xattr_list in Linux).
+func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
+	if c := callerOf(ctx); c.uid == 0 || !n.tree.id.switches {
+		return n.readXattr(dest, unix.Listxattr)
+	}
+	buf := make([]byte, 64<<10) // XATTR_LIST_MAX
+	size, errno := n.readXattr(buf, unix.Listxattr)
+	if errno != 0 {
+		return 0, errno
+	}
+	var names []byte
+	for name := range bytes.SplitAfterSeq(buf[:size], []byte{0}) {
+		if !bytes.HasPrefix(name, []byte(trustedPrefix)) {
+			names = append(names, name...)
+		}
+	}
+	if len(dest) == 0 {
+		return uint32(len(names)), 0
+	}
+	if len(names) > len(dest) {
+		return 0, syscall.ERANGE
+	}
+	return uint32(copy(dest, names)), 0
+}
+
+var _ = (fusefs.NodeSetxattrer)((*node)(nil))
+
+func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uint32) syscall.Errno {
+	return n.changeXattr(ctx, attr, func(path string) error {
+		return unix.Setxattr(path, attr, data, int(flags))
+	})
+}
+
+var _ = (fusefs.NodeRemovexattrer)((*node)(nil))
+
+func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
+	return n.changeXattr(ctx, attr, func(path string) error {
+		return unix.Removexattr(path, attr)
+	})
+}
+
+func (n *node) changeXattr(ctx context.Context, attr string, change func(path string) error) syscall.Errno {
+	p, errno := n.pin()
+	if errno != 0 {
+		return errno
+	}
+	defer p.release()
+	c := callerOf(ctx)
+	return n.tree.block(func() syscall.Errno {
+		fn := func() syscall.Errno { return toErrno(change(procPath(p.fd))) }
+		if strings.HasPrefix(attr, aclPrefix) {
+			// An ACL sets the mode, and whether set-group-id stays depends on
+			// who sets it (posix_acl_update_mode in Linux).
+			return n.tree.id.run(c, true, fn)
+		}
+		return fn()
+	})
+}
