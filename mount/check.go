@@ -118,6 +118,9 @@ func checkContains(source, mountpoint string) error {
 	}
 }
 
+// Resolve returns path, made absolute and free of symbolic links.
+func Resolve(path string) (string, error) { return resolve(path) }
+
 // resolve returns the absolute path without symbolic links.
 func resolve(path string) (string, error) {
 	abs, err := filepath.Abs(path)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,4 +44,25 @@ func Waiting(device uint32) (requests int, err error) {
 
 func connectionFile(device uint32, name string) string {
 	return filepath.Join(connectionsDir, strconv.FormatUint(uint64(device), 10), name)
+}
+
+// deadWait bounds how long Dead waits for a mount that may hang.
+const deadWait = time.Second
+
+// Dead says whether nobody serves the mount any more: the kernel then answers
+// ENOTCONN in place of the daemon. It asks the mount, so a caller who can tell
+// otherwise that the daemon is alive should not call it. A mount that hangs is
+// not dead, and costs a second and a blocked thread.
+func Dead(i Info) bool {
+	answer := make(chan error, 1) // so that a late answer does not block
+	go func() {
+		var st unix.Statfs_t
+		answer <- unix.Statfs(i.Mountpoint, &st)
+	}()
+	select {
+	case err := <-answer:
+		return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+	case <-time.After(deadWait):
+		return false
+	}
 }

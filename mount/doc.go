@@ -1,9 +1,9 @@
-// Package mount attaches a go-fuse node tree to a directory and takes it off
+// Package mount attaches a go-fuse tree to a directory and takes it off
 // again.
 //
 // For most uses:
 //
-//	m, err := mount.New(root, nil, "/mnt", mount.Options{Source: "/srv/data"})
+//	m, err := mount.New(tree, "/mnt", mount.Options{Source: "/srv/data"})
 //	if err != nil {
 //		return err
 //	}

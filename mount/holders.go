@@ -34,12 +34,12 @@ func Holders(i Info) []Holder {
 	}
 	var found []Holder
 	for _, dir := range pids {
-		how := holds(dir, i)
-		if how == "" {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
+		how := holds(dir, i)
+		if how == "" {
 			continue
 		}
 		comm, _ := os.ReadFile(filepath.Join(dir, "comm"))

@@ -29,16 +29,37 @@ type Mount struct {
 	outcome    Outcome    // guarded by unmounting
 }
 
-// New mounts the tree of root on the directory mountpoint and serves it. When
-// New returns without an error the mount answers requests.
-//
-// tree holds go-fuse's options for the tree: timeouts, capabilities and the
-// like; nil means its defaults. Where o and tree.MountOptions speak of the same
-// thing o wins. root must not have been mounted before.
+// A Tree is what can be mounted. Package fs has one; [Nodes] makes one of any
+// go-fuse node tree.
+type Tree interface {
+	// FuseOptions are the timeouts, capabilities and the like that the tree
+	// needs. Where the mount's Options speak of the same thing, they win.
+	FuseOptions() fusefs.Options
+	// RawFileSystem is the tree behind go-fuse's protocol. It gets the
+	// options of FuseOptions with the mount's additions, and is called once.
+	RawFileSystem(*fusefs.Options) fuse.RawFileSystem
+}
+
+// Nodes is the Tree of an ordinary go-fuse node tree.
+func Nodes(root fusefs.InodeEmbedder, o fusefs.Options) Tree { return nodes{root, o} }
+
+type nodes struct {
+	root fusefs.InodeEmbedder
+	opts fusefs.Options
+}
+
+func (n nodes) FuseOptions() fusefs.Options { return n.opts }
+
+func (n nodes) RawFileSystem(o *fusefs.Options) fuse.RawFileSystem {
+	return fusefs.NewNodeFS(n.root, o)
+}
+
+// New mounts tree on the directory mountpoint and serves it. When New returns
+// without an error the mount answers requests. A tree can be mounted once.
 //
 // The caller ends the mount with Unmount; anybody else may do so with
-// umount(8), which Wait tells.
-func New(root fusefs.InodeEmbedder, tree *fusefs.Options, mountpoint string, o Options) (*Mount, error) {
+// umount(8), which Wait tells. The tree must stay whole until Wait returns.
+func New(tree Tree, mountpoint string, o Options) (*Mount, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -59,7 +80,7 @@ func New(root fusefs.InodeEmbedder, tree *fusefs.Options, mountpoint string, o O
 		return nil, err
 	}
 	m := &Mount{transport: c.transport, reason: reason, log: o.Log, served: make(chan struct{})}
-	if err := m.start(c, root, tree, abs, &o); err != nil {
+	if err := m.start(c, tree, abs, &o); err != nil {
 		return nil, err
 	}
 	m.log.WithFields(logrus.Fields{
@@ -70,19 +91,16 @@ func New(root fusefs.InodeEmbedder, tree *fusefs.Options, mountpoint string, o O
 }
 
 // start attaches the mount and starts its server, or leaves nothing behind.
-func (m *Mount) start(c carrier, root fusefs.InodeEmbedder, tree *fusefs.Options, mountpoint string, o *Options) error {
-	var merged fusefs.Options
-	if tree != nil {
-		merged = *tree
-	}
-	o.merge(&merged.MountOptions)
-	raw := fusefs.NewNodeFS(root, &merged)
+func (m *Mount) start(c carrier, tree Tree, mountpoint string, o *Options) error {
+	fuseOptions := tree.FuseOptions()
+	o.merge(&fuseOptions.MountOptions)
+	raw := tree.RawFileSystem(&fuseOptions)
 
 	dev, err := m.attach(mountpoint, o)
 	if err != nil {
 		return err
 	}
-	s, err := c.start(dev, raw, &merged.MountOptions)
+	s, err := c.start(dev, raw, &fuseOptions.MountOptions)
 	if err == nil {
 		m.info, err = mountedAt(mountpoint)
 	}

@@ -77,7 +77,7 @@ func mountTest(t *testing.T, o Options) *fixture {
 	l.SetOutput(f.log)
 	o.Log = logrus.NewEntry(l)
 	root := &testRoot{unblock: make(chan struct{})}
-	m, err := New(root, nil, f.dir, o)
+	m, err := New(Nodes(root, fusefs.Options{}), f.dir, o)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -212,7 +212,7 @@ func TestStartFailureLeavesNoMount(t *testing.T) {
 		return nil, errors.Join(boom, dev.Close())
 	}}
 	m := &Mount{log: o.Log, served: make(chan struct{})}
-	if err := m.start(c, &testRoot{}, nil, dir, &o); !errors.Is(err, boom) {
+	if err := m.start(c, Nodes(&testRoot{}, fusefs.Options{}), dir, &o); !errors.Is(err, boom) {
 		t.Errorf("start: %v, want %v", err, boom)
 	}
 	if i, ok, _ := At(dir); ok {

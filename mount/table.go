@@ -64,3 +64,30 @@ func infoOf(e *mountinfo.Info) Info {
 		Mountpoint: e.Mountpoint,
 	}
 }
+
+// Find returns the FUSE mount at path, which need not be absolute. It resolves
+// all of path but its last element, so a dead or hung mount does not matter.
+func Find(path string) (Info, error) {
+	abs, err := resolveParent(path)
+	if err != nil {
+		return Info{}, &Error{kind: ErrNotOurs, msg: fmt.Sprintf("%q", path), cause: err}
+	}
+	info, ok, err := At(abs)
+	if err == nil && !ok {
+		// The last element may be a symbolic link.
+		if abs, err = resolve(path); err == nil {
+			info, ok, err = At(abs)
+		}
+	}
+	switch {
+	case err != nil:
+		return Info{}, &Error{kind: ErrNotOurs, msg: fmt.Sprintf("%q", path), cause: err}
+	case !ok:
+		return Info{}, &Error{kind: ErrNotOurs, msg: fmt.Sprintf("%q is not a mountpoint", path),
+			hint: "findmnt -t fuse.uringfs lists them"}
+	case !info.Fuse():
+		return Info{}, &Error{kind: ErrNotOurs, msg: fmt.Sprintf("%q is a mount of type %s", path, info.Type),
+			hint: "findmnt -t fuse.uringfs lists those of uringfs"}
+	}
+	return info, nil
+}
