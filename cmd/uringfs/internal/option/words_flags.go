@@ -1,0 +1,47 @@
+package option
+
+import "golang.org/x/sys/unix"
+
+var flagWords = []*Option{
+	flag("ro", unix.MS_RDONLY, "read-only"),
+	unflag("rw", unix.MS_RDONLY, "read-write (default)"),
+	{Name: "suid", Group: Behaviour, Help: "honour set-user-ID and set-group-ID bits and file capabilities (root only)",
+		set: func(s *Settings, _ string) error { s.Mount.Suid = true; return nil }},
+	{Name: "nosuid", Group: Behaviour, Help: "ignore them (default)",
+		set: func(s *Settings, _ string) error { s.Mount.Suid = false; return nil }},
+	{Name: "dev", Group: Behaviour, Help: "let device files be opened (root only)",
+		set: func(s *Settings, _ string) error { s.Mount.Dev = true; return nil }},
+	{Name: "nodev", Group: Behaviour, Help: "do not (default)",
+		set: func(s *Settings, _ string) error { s.Mount.Dev = false; return nil }},
+	unflag("exec", unix.MS_NOEXEC, "let programs be run (default)"),
+	flag("noexec", unix.MS_NOEXEC, "do not"),
+	unflag("atime", unix.MS_NOATIME, "let reads update access times (default; the backing directory's own rules apply)"),
+	flag("noatime", unix.MS_NOATIME, "do not"),
+	unflag("diratime", unix.MS_NODIRATIME, "the same for directories (default)"),
+	flag("nodiratime", unix.MS_NODIRATIME, "do not"),
+	flag("relatime", unix.MS_RELATIME, "update access times only when they are older than the modification (default)"),
+	unflag("norelatime", unix.MS_RELATIME, "do not"),
+	flag("strictatime", unix.MS_STRICTATIME, "update access times on every read"),
+	unflag("nostrictatime", unix.MS_STRICTATIME, "do not (default)"),
+	flag("lazytime", unix.MS_LAZYTIME, "keep time stamps in memory for a while"),
+	unflag("nolazytime", unix.MS_LAZYTIME, "do not (default)"),
+	flag("sync", unix.MS_SYNCHRONOUS, "write data through at once"),
+	unflag("async", unix.MS_SYNCHRONOUS, "do not (default)"),
+	flag("dirsync", unix.MS_DIRSYNC, "write directory changes through at once"),
+	flag("nosymfollow", unix.MS_NOSYMFOLLOW, "do not follow symbolic links on the mount"),
+	unflag("symfollow", unix.MS_NOSYMFOLLOW, "follow them (default)"),
+	{Name: "defaults", Group: Behaviour, Help: "nothing: a placeholder for /etc/fstab",
+		set: func(*Settings, string) error { return nil }},
+	{Name: "remount", Group: Behaviour, Help: "change the mount flags (ro, noexec and the like) of a mount that exists; other options stay",
+		set: func(s *Settings, _ string) error { s.Remount = true; return nil }},
+}
+
+func flag(name string, bit uintptr, help string) *Option {
+	return &Option{Name: name, Group: Behaviour, Help: help,
+		set: func(s *Settings, _ string) error { s.Mount.Flags |= bit; return nil }}
+}
+
+func unflag(name string, bit uintptr, help string) *Option {
+	return &Option{Name: name, Group: Behaviour, Help: help,
+		set: func(s *Settings, _ string) error { s.Mount.Flags &^= bit; return nil }}
+}
