@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
+)
+
+// isMountHelper says whether the program was called by mount(8), which looks for
+// /sbin/mount.TYPE: "mount -t uringfs" or "mount -t fuse.uringfs".
+func isMountHelper(name string) bool {
+	return name == "mount.uringfs" || name == "mount.fuse.uringfs"
+}
+
+// newHelperCommand is the command line that mount(8) gives its helpers, which
+// differs from ours: -f means "fake" there, and there are no subcommands.
+func newHelperCommand(child *daemon.Child) *cobra.Command {
+	var f mountFlags
+	var fake, verbose, noMtab, sloppy bool
+	var fsType, namespace string
+	cmd := &cobra.Command{
+		Use:               "mount.uringfs SOURCE MOUNTPOINT [-sfnv] [-t TYPE] [-N NAMESPACE] [-o OPTION[,OPTION...]]",
+		Short:             "mount helper for mount(8)",
+		Args:              cobra.ArbitraryArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if namespace != "" {
+				return usageError("use nsenter(1)", "-N %s: other namespaces are not supported", namespace)
+			}
+			s, err := f.settings(sloppy)
+			if err != nil {
+				return err
+			}
+			if name, ok := strings.CutPrefix(fsType, "fuse."); ok && s.Mount.Subtype == "" {
+				s.Mount.Subtype = name
+			}
+			if fake {
+				_, _, err := checkArgs(args)
+				return err
+			}
+			return f.mount(s, args, child)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&f.options, "options", "o", nil, "mount options")
+	flags.BoolVarP(&fake, "fake", "f", false, "check everything, mount nothing")
+	flags.BoolVarP(&noMtab, "no-mtab", "n", false, "ignored: there is no /etc/mtab to write")
+	flags.BoolVarP(&sloppy, "sloppy", "s", false, "pass over unknown options")
+	flags.BoolVarP(&verbose, "verbose", "v", false, "ignored")
+	flags.StringVarP(&fsType, "type", "t", "", "filesystem type")
+	flags.StringVarP(&namespace, "namespace", "N", "", "refused")
+	f.log.Level, f.log.Format, f.control = "info", "text", "auto"
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageError("see mount.uringfs(8)", "%w", err)
+	})
+	return cmd
+}

@@ -1,0 +1,132 @@
+// Package control answers questions about a running mount on a unix socket.
+//
+// The socket is found from the mount table alone: it is named after the number
+// of the FUSE connection. So "uringfs stats" touches nothing on the mount and
+// answers for a mount that hangs.
+//
+// The protocol is: connect, read one JSON document, end of file.
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ioTimeout bounds how long a peer may take to send or receive a document.
+const ioTimeout = 5 * time.Second
+
+// Dir is where this user's sockets lie: /run/uringfs for root, below
+// XDG_RUNTIME_DIR for others, or /tmp/uringfs-UID without one.
+func Dir() string {
+	uid := os.Getuid()
+	if uid == 0 {
+		return "/run/uringfs"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "uringfs")
+	}
+	return fmt.Sprintf("/tmp/uringfs-%d", uid)
+}
+
+// Path is the socket of the mount with that FUSE connection number.
+func Path(connection uint32) string {
+	return filepath.Join(Dir(), strconv.FormatUint(uint64(connection), 10)+".sock")
+}
+
+// A Server hands out the document that snapshot makes, to this user and root.
+type Server struct {
+	listener *net.UnixListener
+	snapshot func() any
+	done     chan struct{} // closed when serve has ended
+}
+
+// Listen serves snapshot at path. Close ends it. A socket that a dead process
+// left there is replaced.
+func Listen(path string, snapshot func() any) (*Server, error) {
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	// The connection number is ours, so a file of that name is left over.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replace the control socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	s := &Server{listener: l, snapshot: snapshot, done: make(chan struct{})}
+	// Ends when Close closes the listener; Close waits for it.
+	go s.serve()
+	return s, nil
+}
+
+// makeDir makes the directory of the sockets, and refuses one that another user
+// has put in its place.
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("directory of the control socket: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("directory of the control socket: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() {
+		return fmt.Errorf("directory of the control socket: %q is not ours", dir)
+	}
+	return nil
+}
+
+func (s *Server) serve() {
+	defer close(s.done)
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		// One at a time is enough: a peer that does not read is cut off.
+		conn.SetDeadline(time.Now().Add(ioTimeout))
+		encoder := json.NewEncoder(conn)
+		encoder.SetIndent("", "  ")
+		encoder.Encode(s.snapshot())
+		conn.Close()
+	}
+}
+
+// Close removes the socket and waits for the last answer. A nil Server does
+// nothing.
+func (s *Server) Close() error {
+	if s == nil {
+		return nil
+	}
+	err := s.listener.Close()
+	<-s.done
+	return err
+}
+
+// Get reads the document of the socket at path into v.
+func Get(path string, v any) error {
+	conn, err := net.DialTimeout("unix", path, ioTimeout)
+	if err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	if err := json.NewDecoder(conn).Decode(v); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}

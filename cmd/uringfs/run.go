@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
+)
+
+// runMount carries out "uringfs SOURCE MOUNTPOINT": in this process when it is
+// in the foreground or already the background one, else by starting that.
+func runMount(f *mountFlags, args []string, child *daemon.Child) error {
+	s, err := f.settings(false)
+	if err != nil {
+		return err
+	}
+	return f.mount(s, args, child)
+}
+
+func checkArgs(args []string) (source, mountpoint string, err error) {
+	const hint = "uringfs [-o OPTIONS] SOURCE MOUNTPOINT; see \"uringfs --help\""
+	switch len(args) {
+	case 0:
+		return "", "", usageError(hint, "no SOURCE and no MOUNTPOINT given")
+	case 1:
+		return "", "", usageError(hint, "no MOUNTPOINT given after %q", args[0])
+	case 2:
+		return args[0], args[1], nil
+	}
+	return "", "", usageError(hint, "%q comes after SOURCE and MOUNTPOINT", args[2])
+}
+
+// inBackground starts the background process and returns its error as our own.
+func inBackground() error {
+	report, err := daemon.Start()
+	if err != nil {
+		return err
+	}
+	if report.Ready {
+		return nil
+	}
+	if report.Error == "" {
+		return fmt.Errorf("the background process gave no reason")
+	}
+	return &failure{code: report.Code, err: errors.New(report.Error), hint: report.Hint}
+}

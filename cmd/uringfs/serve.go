@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/control"
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/logging"
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/option"
+	"github.com/uringfs/uringfs/mount"
+)
+
+// shutdownWait bounds how long the rings may take to hand back what a hung
+// backing directory still holds, after the mount is gone.
+const shutdownWait = 2 * time.Second
+
+// mount mounts and serves, or has the background process do so.
+func (f *mountFlags) mount(s *option.Settings, args []string, child *daemon.Child) error {
+	source, mountpoint, err := checkArgs(args)
+	if err != nil {
+		return err
+	}
+	if s.Remount {
+		return mount.Remount(mountpoint, s.Mount)
+	}
+	if !f.foreground && child == nil {
+		return inBackground()
+	}
+	f.log.Background = child != nil
+	log, err := logging.Open(f.log)
+	if err != nil {
+		return usageError("", "%w", err)
+	}
+	return (&session{settings: s, source: source, mountpoint: mountpoint, control: f.control, log: log, child: child}).run()
+}
+
+// A session is one mount from start to end.
+type session struct {
+	settings           *option.Settings
+	source, mountpoint string
+	control            string
+	log                *logging.Log
+	child              *daemon.Child // nil in the foreground
+
+	signals chan os.Signal
+	began   time.Time
+	backend *backend
+	mount   *mount.Mount
+	socket  *control.Server
+}
+
+// run mounts, serves until a signal or an unmount, and cleans up.
+func (s *session) run() error {
+	// Files get the modes their creators ask for: the kernel has applied
+	// their umask already.
+	unix.Umask(0)
+	// A reader of our log that goes away must not take the mount with it.
+	signal.Ignore(unix.SIGPIPE)
+	s.signals = make(chan os.Signal, 8) // so that none is lost meanwhile
+	signal.Notify(s.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1)
+	defer signal.Stop(s.signals)
+	if err := raiseNoFile(); err != nil {
+		s.log.WithError(err).Warn("the limit of open files stays as it is")
+	}
+	if err := s.start(); err != nil {
+		return err
+	}
+	if err := s.ready(); err != nil {
+		_, unmountErr := s.mount.Unmount(s.settings.Stages)
+		return errors.Join(err, unmountErr)
+	}
+	outcome, err := s.serve()
+	return s.end(outcome, err)
+}
+
+// start brings everything up to the usable mount.
+func (s *session) start() error {
+	o := s.settings.Mount
+	o.Source, o.Log = s.source, logrus.NewEntry(s.log.Logger)
+	if err := mount.Check(s.source, s.mountpoint, o); err != nil {
+		return err
+	}
+	// The process changes its directory before long.
+	source, err := mount.Resolve(s.source)
+	if err != nil {
+		return fmt.Errorf("resolve source: %w", err)
+	}
+	s.source, o.Source = source, source
+	if s.backend, err = openBackend(s.source, s.settings, o.Log); err != nil {
+		return err
+	}
+	if s.interrupted() {
+		return errors.Join(errInterrupted, s.backend.Close(context.Background()))
+	}
+	if s.mount, err = mount.New(s.backend.tree, s.mountpoint, o); err != nil {
+		return errors.Join(err, s.backend.Close(context.Background()))
+	}
+	s.began = time.Now()
+	if s.control != "none" {
+		path := s.control
+		if path == "auto" {
+			path = control.Path(s.mount.Info().Device)
+		}
+		// The mount is worth having without its counters.
+		if s.socket, err = control.Listen(path, func() any { return s.snapshot() }); err != nil {
+			s.log.WithError(err).Warn("no socket for \"uringfs stats\"")
+		}
+	}
+	return nil
+}
+
+var errInterrupted = &failure{code: exitInterrupted, err: errors.New("interrupted before the mount was up")}
+
+// interrupted says whether a signal to end has come, without waiting.
+func (s *session) interrupted() bool {
+	for {
+		select {
+		case sig := <-s.signals:
+			if sig == unix.SIGINT || sig == unix.SIGTERM {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// ready tells the one who started us, be it a shell or systemd.
+func (s *session) ready() error {
+	if err := s.child.Report(daemon.Report{Ready: true}); err != nil {
+		return err
+	}
+	transport, _ := s.mount.Transport()
+	notify(s.log, fmt.Sprintf("%s\nSTATUS=serving %s at %s (%s)", sdnotify.SdNotifyReady, s.source, s.mount.Mountpoint(), transport))
+	return nil
+}
+
+// serve handles signals until the mount ends, and ends it when asked to.
+func (s *session) serve() (mount.Outcome, error) {
+	for {
+		select {
+		case <-s.mount.Done():
+			s.log.WithField("mountpoint", s.mount.Mountpoint()).Info("unmounted by somebody else")
+			return s.mount.Unmount(s.settings.Stages)
+		case sig := <-s.signals:
+			if s.endsBy(sig) {
+				s.log.WithField("signal", sig).Info("unmounting")
+				return s.stop()
+			}
+		}
+	}
+}
+
+// endsBy handles sig and says whether it means to end.
+func (s *session) endsBy(sig os.Signal) bool {
+	switch sig {
+	case unix.SIGUSR1:
+		s.log.WithField("stats", s.snapshot()).Info("counters")
+		return false
+	case unix.SIGHUP:
+		if err := s.log.Reopen(); err != nil {
+			s.log.WithError(err).Error("the log file cannot be reopened")
+		}
+		// Without a file it is the hang-up of a terminal, which ends what
+		// runs in its foreground.
+		return s.child == nil && !s.log.HasFile()
+	}
+	return true
+}
+
+// stop unmounts. Each further signal to end hurries the unmount on.
+func (s *session) stop() (mount.Outcome, error) {
+	notify(s.log, sdnotify.SdNotifyStopping)
+	stages, done := s.settings.Stages, make(chan struct{})
+	hurry := make(chan struct{})
+	stages.Hurry = hurry
+	// Ends with stop.
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case sig := <-s.signals:
+				if !s.endsBy(sig) {
+					continue
+				}
+				select {
+				case hurry <- struct{}{}:
+				case <-done:
+					return
+				}
+			}
+		}
+	}()
+	return s.mount.Unmount(stages)
+}
+
+// end gives everything back. What a hung backing directory holds is left to the
+// end of the process.
+func (s *session) end(outcome mount.Outcome, err error) error {
+	if socketErr := s.socket.Close(); socketErr != nil {
+		s.log.WithError(socketErr).Warn("control socket")
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
+		defer cancel()
+		err = s.backend.Close(ctx)
+	}
+	if err != nil {
+		s.log.WithError(err).Error("ended with requests in flight")
+	}
+	if outcome == mount.Aborted {
+		if s.child != nil {
+			s.log.Error(errAborted.Error())
+		}
+		return errAborted
+	}
+	return err
+}
+
+// notify speaks to systemd, if it listens.
+func notify(log *logging.Log, state string) {
+	if _, err := sdnotify.SdNotify(false, state); err != nil {
+		log.WithError(err).Warn("systemd was not notified")
+	}
+}
+
+// raiseNoFile lifts the limit of open files to the hard limit: every inode that
+// the kernel caches may hold a descriptor here. Unlike the Go runtime's own
+// raise this one is not taken back in child processes and shows in /proc.
+func raiseNoFile() error {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	l.Cur = l.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("setrlimit: %w", err)
+	}
+	return nil
+}
