@@ -54,6 +54,7 @@ type driver struct {
 	woken    []wakeup      // to be told once mu is released
 	notify   bool          // the ring's eventfd is on
 	closing  bool          // nothing new is taken
+	unmapped bool          // q is gone
 	drained  chan struct{} // closed when closing and nothing is in flight
 	broken   syscall.Errno // why the ring takes nothing more
 	counts   counts
@@ -133,7 +134,7 @@ func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
 	} else {
 		d.free = s.next
 	}
-	s.state, s.end, s.done = slotQueued, endNone, 0
+	s.state, s.end, s.done, s.retry = slotQueued, endNone, 0, 0
 	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
 	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
 	if d.inFlight++; d.inFlight == 1 {
@@ -150,6 +151,11 @@ func (d *driver) take() bool { return d.busy.Load() == 0 && d.busy.CompareAndSwa
 // caller owns the submission side and holds mu, which drive releases. It
 // reports whether c, if not nil, is over; else c is parked.
 func (d *driver) drive(c *call) (over bool) {
+	if d.unmapped {
+		d.work.Store(false)
+		d.mu.Unlock()
+		return false
+	}
 	d.mute()
 	for tries := 0; ; {
 		d.reap()
@@ -397,26 +403,52 @@ func (d *driver) find(userData uint64) *slot {
 
 // arm starts the clock of an operation that has a deadline. The caller holds mu.
 func (d *driver) arm(s *slot) {
-	if s.op.Timeout <= 0 {
-		return
+	if s.op.Timeout > 0 {
+		d.alarm(s, s.op.Timeout)
 	}
-	s.deadline = time.Now().Add(s.op.Timeout)
-	if s.timer == nil {
-		s.timer = time.AfterFunc(s.op.Timeout, func() { d.expire(s) })
-		return
-	}
-	s.timer.Reset(s.op.Timeout)
 }
 
-// expire stops the operation in s if its time is over; a timer that fires late
-// may find another operation there, whose time is not.
-func (d *driver) expire(s *slot) {
-	d.mu.Lock()
-	if s.state == slotFree || s.deadline.IsZero() || time.Now().Before(s.deadline) {
-		d.mu.Unlock()
+// alarm has rouse called for the operation in s after a while. The caller holds mu.
+func (d *driver) alarm(s *slot, after time.Duration) {
+	s.deadline = time.Now().Add(after)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(after, func() { d.rouse(s) })
 		return
 	}
-	d.stop(s, endDeadline)
+	s.timer.Reset(after)
+}
+
+// A cancel that comes while a kernel worker is about to put its request on a
+// poll list finds it in neither place (6.18: io_try_cancel), so a cancel is
+// repeated until the completion is there, ever more rarely.
+const (
+	firstCancelRetry = 20 * time.Millisecond
+	lastCancelRetry  = 5 * time.Second
+)
+
+// rouse stops the operation in s if its time is over, or stops it again. A
+// timer that fires late may find another operation there, whose time is not.
+func (d *driver) rouse(s *slot) {
+	d.mu.Lock()
+	switch {
+	case s.state == slotFree || s.deadline.IsZero() || time.Now().Before(s.deadline):
+		d.mu.Unlock()
+	case s.end == endNone:
+		d.stop(s, endDeadline)
+	default:
+		d.cancelInKernel(s)
+		d.mu.Unlock()
+		d.kick(d)
+	}
+}
+
+// cancelInKernel has the kernel cancel the operation in s, and asks again later.
+// The caller holds mu.
+func (d *driver) cancelInKernel(s *slot) {
+	d.cancels = append(d.cancels, s.userData())
+	d.work.Store(true)
+	s.retry = min(max(2*s.retry, firstCancelRetry), lastCancelRetry)
+	d.alarm(s, s.retry)
 }
 
 // cancel ends the operation of that user data early, if it has not ended.
@@ -449,8 +481,7 @@ func (d *driver) stop(s *slot, reason endReason) {
 		d.unlockAndWake()
 		return
 	}
-	d.cancels = append(d.cancels, s.userData())
-	d.work.Store(true)
+	d.cancelInKernel(s)
 	if s.detachable && s.waker != nil {
 		w := s.waker
 		s.waker = nil
@@ -482,6 +513,15 @@ func (d *driver) stopAll() {
 		d.cancel(userData, endCancel)
 	}
 	d.kick(d)
+}
+
+// unmap gives the ring back. The caller owns the submission side, and nothing
+// is in flight.
+func (d *driver) unmap() error {
+	d.mu.Lock()
+	d.unmapped = true
+	d.mu.Unlock()
+	return d.q.close()
 }
 
 // toError avoids a non-nil error around errno 0.

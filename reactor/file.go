@@ -128,26 +128,78 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.transfer(ctx, Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
 }
 
-// transfer performs a read or write. Where the caller may have to be answered
-// before the kernel is done, it runs in a buffer of the reactor's own.
+// ReadvAt is ReadAt into several buffers, filled in turn; at most 1024.
+func (f *File) ReadvAt(ctx context.Context, bufs [][]byte, off int64) (int, error) {
+	return f.transfer(ctx, Op{Code: OpReadv, FD: f.fd, Bufs: bufs, Off: off})
+}
+
+// WritevAt is WriteAt of several buffers, written in turn; at most 1024.
+func (f *File) WritevAt(ctx context.Context, bufs [][]byte, off int64) (int, error) {
+	return f.transfer(ctx, Op{Code: OpWritev, FD: f.fd, Bufs: bufs, Off: off})
+}
+
+// SubmitRead starts a ReadAt and returns its future. p belongs to the reactor
+// until the future is done.
+func (f *File) SubmitRead(ctx context.Context, p []byte, off int64) (*Future, error) {
+	return f.submit(ctx, Op{Code: OpRead, FD: f.fd, Buf: p, Off: off})
+}
+
+// SubmitWrite starts a WriteAt and returns its future. p must not change until
+// the future is done.
+func (f *File) SubmitWrite(ctx context.Context, p []byte, off int64) (*Future, error) {
+	return f.submit(ctx, Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
+}
+
 func (f *File) transfer(ctx context.Context, op Op) (int, error) {
-	p := op.Buf
-	var buf *buffer
-	if f.class == ClassBlocking || f.r.cfg.Timeout > 0 {
-		buf = newBuffer(len(p))
-		op.Buf = buf.p
-		if op.Code == OpWrite {
-			copy(buf.p, p)
-		}
-	}
-	ev, err := f.do(ctx, &op, buf)
-	if ev.buf != nil {
-		if op.Code == OpRead {
-			copy(p[:ev.N], ev.buf.p)
-		}
-		ev.buf.free()
-	}
+	staged := op
+	buf := f.stage(&staged)
+	ev, err := f.do(ctx, &staged, buf)
+	op.unstage(ev)
 	return ev.N, err
+}
+
+// stage moves a read or write into a buffer of the reactor's own where the
+// caller may have to be answered before the kernel is done with it.
+func (f *File) stage(op *Op) *buffer {
+	if f.class != ClassBlocking && op.Timeout == 0 && f.r.cfg.Timeout == 0 {
+		return nil
+	}
+	buf := newBuffer(op.size())
+	switch op.Code {
+	case OpRead:
+	case OpReadv:
+		op.Code = OpRead
+	case OpWrite:
+		copy(buf.p, op.Buf)
+	case OpWritev:
+		op.Code = OpWrite
+		rest := buf.p
+		for _, b := range op.Bufs {
+			rest = rest[copy(rest, b):]
+		}
+	default:
+		buf.free()
+		return nil
+	}
+	op.Buf, op.Bufs = buf.p, nil
+	return buf
+}
+
+// unstage gives the caller of op what a staged read has read, and the buffer back.
+func (op *Op) unstage(ev Event) {
+	if ev.buf == nil {
+		return
+	}
+	read := ev.buf.p[:ev.N]
+	switch op.Code {
+	case OpRead:
+		copy(op.Buf, read)
+	case OpReadv:
+		for _, b := range op.Bufs {
+			read = read[copy(b, read):]
+		}
+	}
+	ev.buf.free()
 }
 
 // Fsync flushes the file to stable storage, with datasync only what is needed
@@ -176,7 +228,7 @@ func (f *File) do(ctx context.Context, op *Op, buf *buffer) (Event, error) {
 		buf.free()
 		return Event{}, ErrClosed
 	}
-	ev, err := f.r.do(ctx, op, f, buf, f.class == ClassBlocking)
+	ev, err := f.r.do(ctx, op, f, buf)
 	if err != nil { // not submitted
 		f.drop()
 		buf.free()
@@ -186,6 +238,21 @@ func (f *File) do(ctx context.Context, op *Op, buf *buffer) (Event, error) {
 		return ev, f.opError(op, ev.Err)
 	}
 	return ev, nil
+}
+
+// submit starts op, whose descriptor is the file's, and returns its future.
+func (f *File) submit(ctx context.Context, op Op) (*Future, error) {
+	fut := newFuture(op)
+	if !f.pin() {
+		return nil, ErrClosed
+	}
+	buf := f.stage(&op)
+	if err := fut.register(ctx, f.r, &op, f, buf); err != nil {
+		f.drop()
+		buf.free()
+		return nil, f.opError(&op, err)
+	}
+	return fut, nil
 }
 
 func (f *File) opError(op *Op, err error) error {

@@ -41,6 +41,9 @@ type Config struct {
 	// cancelled before it is cancelled too. 0: not at all. Callers that are
 	// interrupted by every passing signal want some.
 	CancelDelay time.Duration
+
+	// newQueue replaces the kernel's rings in tests.
+	newQueue func(efd int) (queue, error)
 }
 
 // defaultLimits bounds the whole process where no Config says otherwise.
@@ -57,7 +60,6 @@ type Reactor struct {
 	slow   *Limits // the part of limits that blocking backings may use
 
 	rings []*driver
-	raw   []*ring // what is behind rings
 
 	// waiting counts callers for whom no ring was free; queue holds them,
 	// oldest first, so that nobody is overtaken for long.
@@ -99,7 +101,10 @@ func New(cfg Config) (*Reactor, error) {
 	r.signalled = os.NewFile(uintptr(efd), "eventfd")
 	for range cfg.Rings {
 		if err := r.addRing(efd); err != nil {
-			r.unmap()
+			for _, d := range r.rings {
+				d.unmap()
+			}
+			r.signalled.Close()
 			return nil, err
 		}
 	}
@@ -109,20 +114,8 @@ func New(cfg Config) (*Reactor, error) {
 }
 
 func (r *Reactor) addRing(efd int) error {
-	q, err := newRing(ringConfig{
-		entries:     64,
-		completions: 1024,
-		flags:       sys.IORING_SETUP_COOP_TASKRUN,
-		optional:    sys.IORING_SETUP_COOP_TASKRUN,
-	})
+	q, err := r.newQueue(efd)
 	if err != nil {
-		return err
-	}
-	r.raw = append(r.raw, q)
-	if err := q.limitWorkers(r.cfg.RingWorkers); err != nil {
-		return err
-	}
-	if err := q.registerEventfd(efd); err != nil {
 		return err
 	}
 	d := newDriver(q, r.limits)
@@ -131,12 +124,28 @@ func (r *Reactor) addRing(efd int) error {
 	return nil
 }
 
-func (r *Reactor) unmap() error {
-	var err error
-	for _, q := range r.raw {
-		err = errors.Join(err, q.close())
+func (r *Reactor) newQueue(efd int) (queue, error) {
+	if r.cfg.newQueue != nil {
+		return r.cfg.newQueue(efd)
 	}
-	return errors.Join(err, r.signalled.Close())
+	q, err := newRing(ringConfig{
+		entries:     64,
+		completions: 1024,
+		flags:       sys.IORING_SETUP_COOP_TASKRUN,
+		optional:    sys.IORING_SETUP_COOP_TASKRUN,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = q.limitWorkers(r.cfg.RingWorkers)
+	if err == nil {
+		err = q.registerEventfd(efd)
+	}
+	if err != nil {
+		q.close()
+		return nil, err
+	}
+	return q, nil
 }
 
 // acquire gets the submission side of a ring, waiting its turn for one.
@@ -263,33 +272,31 @@ func (r *Reactor) reapAll() int {
 
 // do performs an operation for the calling goroutine: buf, if not nil, is where
 // op.Buf lies, and comes back in the event unless the event is early.
-func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer, slow bool) (Event, error) {
-	if op.Timeout == 0 {
-		op.Timeout = r.cfg.Timeout
-	}
+func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, error) {
+	slow := op.class(f) == ClassBlocking
 	size := op.size()
-	if slow {
-		if err := r.slow.acquire(ctx, size); err != nil {
-			return Event{}, err
-		}
-	}
-	if err := r.limits.acquire(ctx, size); err != nil {
-		if slow {
-			r.slow.release(size)
-		}
+	if err := r.admit(ctx, op, slow); err != nil {
 		return Event{}, err
 	}
 	c := newCall()
 	defer c.free()
 	if slow {
-		return r.doSlow(ctx, c, op, f, buf)
+		t, err := r.slowLane()
+		if err == nil {
+			if id, ok := t.submit(op, c, f, buf); ok {
+				return c.wait(ctx, t.driver, id.userData, r.grace), nil
+			}
+			err = ErrClosed
+		}
+		r.dismiss(size, slow)
+		return Event{}, err
 	}
 	d := r.acquire(c)
 	d.mu.Lock()
 	if d.closing {
 		d.mu.Unlock()
 		r.release(d)
-		r.limits.release(size)
+		r.dismiss(size, slow)
 		return Event{}, ErrClosed
 	}
 	s := d.add(op, c, f, buf)
@@ -301,20 +308,6 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer, slow boo
 		return c.ev, nil
 	}
 	return c.wait(ctx, d, userData, r.grace), nil
-}
-
-func (r *Reactor) doSlow(ctx context.Context, c *call, op *Op, f *File, buf *buffer) (Event, error) {
-	t, err := r.slowLane()
-	if err == nil {
-		id, ok := t.submit(op, c, f, buf)
-		if ok {
-			return c.wait(ctx, t.driver, id.userData, r.grace), nil
-		}
-		err = ErrClosed
-	}
-	r.slow.release(op.size())
-	r.limits.release(op.size())
-	return Event{}, err
 }
 
 // grace is a channel that is ready CancelDelay from now.
@@ -348,7 +341,8 @@ func (r *Reactor) slowLane() (*thread, error) {
 
 // Register hands op to a ring and returns its event's id; w is woken when it
 // has ended. While the reactor is at its limits Register waits, within ctx;
-// after that ctx plays no part.
+// after that ctx plays no part. The descriptor is looked up with statfs(2) each
+// time; operations of a [File] are not.
 func (r *Reactor) Register(ctx context.Context, op Op, w Waker) (EventID, error) {
 	return r.register(ctx, &op, w, nil, nil)
 }
@@ -357,26 +351,9 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	if errno := op.check(); errno != 0 {
 		return EventID{}, &OpError{op.Code.String(), op.FD, op.Off, errno}
 	}
-	if op.Timeout == 0 {
-		op.Timeout = r.cfg.Timeout
-	}
-	var class Class
-	if f != nil {
-		class = f.class
-	} else {
-		class = ClassOf(op.FD)
-	}
+	slow := op.class(f) == ClassBlocking
 	size := op.size()
-	slow := class == ClassBlocking
-	if slow {
-		if err := r.slow.acquire(ctx, size); err != nil {
-			return EventID{}, err
-		}
-	}
-	if err := r.limits.acquire(ctx, size); err != nil {
-		if slow {
-			r.slow.release(size)
-		}
+	if err := r.admit(ctx, op, slow); err != nil {
 		return EventID{}, err
 	}
 	if slow {
@@ -387,8 +364,7 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 			}
 			err = ErrClosed
 		}
-		r.slow.release(size)
-		r.limits.release(size)
+		r.dismiss(size, slow)
 		return EventID{}, err
 	}
 	c := newCall()
@@ -398,7 +374,7 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	if d.closing {
 		d.mu.Unlock()
 		r.release(d)
-		r.limits.release(size)
+		r.dismiss(size, slow)
 		return EventID{}, ErrClosed
 	}
 	s := d.add(op, w, f, buf)
@@ -407,6 +383,47 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	d.drive(nil)
 	r.release(d)
 	return id, nil
+}
+
+// class is how the operation's backing takes I/O; f is the file if it is of one.
+func (op *Op) class(f *File) Class {
+	switch {
+	case f != nil:
+		return f.class
+	case op.Code == OpNop:
+		return ClassInline
+	case op.FD == unix.AT_FDCWD: // the path decides, and it is cheaper to assume the worst
+		return ClassBlocking
+	}
+	return ClassOf(op.FD)
+}
+
+// admit waits until op fits within the limits; dismiss is its opposite for an
+// operation that no driver has taken.
+func (r *Reactor) admit(ctx context.Context, op *Op, slow bool) error {
+	if op.Timeout == 0 {
+		op.Timeout = r.cfg.Timeout
+	}
+	size := op.size()
+	if slow {
+		if err := r.slow.acquire(ctx, size); err != nil {
+			return err
+		}
+	}
+	if err := r.limits.acquire(ctx, size); err != nil {
+		if slow {
+			r.slow.release(size)
+		}
+		return err
+	}
+	return nil
+}
+
+func (r *Reactor) dismiss(size int, slow bool) {
+	if slow {
+		r.slow.release(size)
+	}
+	r.limits.release(size)
 }
 
 // Cancel ends an operation early if it has not ended: its event is EINTR,
@@ -453,15 +470,14 @@ func (r *Reactor) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	err := r.signalled.Close()
+	<-r.reaped
 	for _, d := range r.rings {
 		for !d.take() { // the last caller is on its way out
 			time.Sleep(time.Microsecond)
 		}
-	}
-	err := r.signalled.Close()
-	<-r.reaped
-	for _, q := range r.raw {
-		err = errors.Join(err, q.close())
+		err = errors.Join(err, d.unmap())
+		r.release(d) // who still comes is told that the reactor is closed
 	}
 	return err
 }

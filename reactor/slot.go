@@ -79,8 +79,9 @@ type slot struct {
 
 	file *File // pinned until the end, nil for a bare descriptor
 
-	deadline time.Time   // zero: none
-	timer    *time.Timer // for deadline; made on first use
+	deadline time.Time     // when rouse is due, zero: never
+	timer    *time.Timer   // for deadline; made on first use
+	retry    time.Duration // until the next cancel
 
 	iovs []unix.Iovec
 	path []byte
