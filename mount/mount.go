@@ -173,6 +173,12 @@ func (o *Options) merge(f *fuse.MountOptions) {
 	// Splicing is slower than copying for requests up to 128 KiB and the
 	// reactor's data is in memory anyway.
 	f.DisableSplice = true
+	switch o.ReadDirPlus {
+	case ReadDirPlusOn:
+		f.DisabledCapabilities |= fuse.CAP_READDIRPLUS_AUTO
+	case ReadDirPlusOff:
+		f.DisableReadDirPlus = true
+	}
 	f.Debug = o.DebugRequests
 	level := logrus.WarnLevel
 	if o.DebugRequests {

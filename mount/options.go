@@ -73,6 +73,9 @@ type Options struct {
 	// MaxInflightBytes bounds the memory of requests in flight. 0: no bound.
 	MaxInflightBytes int
 
+	// ReadDirPlus says when READDIRPLUS is used. Empty: ReadDirPlusAuto.
+	ReadDirPlus ReadDirPlus
+
 	// NonEmpty permits a mountpoint that has entries, which the mount hides.
 	NonEmpty bool
 	// Recover takes a stale mount of the same type off the mountpoint first.
@@ -89,6 +92,18 @@ type Options struct {
 	// Log receives mount events. nil: nothing is logged.
 	Log *logrus.Entry
 }
+
+// ReadDirPlus says when the kernel asks for attributes along with names.
+type ReadDirPlus string
+
+const (
+	// ReadDirPlusAuto: where the reader of a directory looks at attributes.
+	ReadDirPlusAuto ReadDirPlus = "auto"
+	// ReadDirPlusOn: always.
+	ReadDirPlusOn ReadDirPlus = "on"
+	// ReadDirPlusOff: never.
+	ReadDirPlusOff ReadDirPlus = "off"
+)
 
 // Stages bounds the three steps of an unmount.
 type Stages struct {

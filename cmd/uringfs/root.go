@@ -71,6 +71,9 @@ func (f *mountFlags) settings(sloppy bool) (*option.Settings, error) {
 			return nil, err
 		}
 	}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
 	if s.Debug {
 		f.debug = true
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uringfs/uringfs/mount"
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // A snapshot is what "uringfs stats" and SIGUSR1 show. Its JSON names are part
@@ -23,8 +24,8 @@ type snapshot struct {
 	UptimeSeconds float64         `json:"uptime_seconds"`
 	Process       processStats    `json:"process"`
 	Fuse          fuseStats       `json:"fuse"`
-	Reactor       any             `json:"reactor"`
-	Tree          any             `json:"tree"`
+	Reactor       reactor.Stats   `json:"reactor"`
+	Tree          treeStats       `json:"tree"`
 }
 
 type processStats struct {
@@ -50,7 +51,7 @@ func (s snapshot) String() string {
 func (s *session) snapshot() snapshot {
 	transport, reason := s.mount.Transport()
 	waiting, _ := mount.Waiting(s.mount.Info().Device)
-	reactor, tree := s.backend.Stats()
+	engine, tree := s.backend.Stats()
 	return snapshot{
 		Version:       programVersion(),
 		PID:           os.Getpid(),
@@ -62,7 +63,7 @@ func (s *session) snapshot() snapshot {
 		UptimeSeconds: time.Since(s.began).Seconds(),
 		Process:       readProcess(),
 		Fuse:          fuseStats{Waiting: waiting},
-		Reactor:       reactor,
+		Reactor:       engine,
 		Tree:          tree,
 	}
 }

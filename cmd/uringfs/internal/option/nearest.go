@@ -1,13 +1,22 @@
 package option
 
-// nearest returns the option whose name takes the fewest edits from name, if
-// there is one near enough to be meant.
+import "strings"
+
+// nearest returns the option whose name takes the fewest edits from name, or
+// that name is the beginning of, if there is one near enough to be meant.
 func nearest(name string) *Option {
 	var best *Option
 	limit := max(2, len(name)/3)
 	for _, o := range All() {
 		if d := distance(name, o.Name); d <= limit {
 			best, limit = o, d-1
+		}
+	}
+	if best == nil && len(name) >= 4 {
+		for _, o := range All() {
+			if strings.HasPrefix(o.Name, name) || strings.HasPrefix(name, o.Name+"_") {
+				return o
+			}
 		}
 	}
 	return best

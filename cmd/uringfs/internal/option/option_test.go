@@ -50,8 +50,8 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.AttrTimeout != 2500*time.Millisecond || s.EntryTimeout != time.Hour || s.NegativeTimeout != maxTimeout {
-		t.Errorf("timeouts %v %v %v", s.AttrTimeout, s.EntryTimeout, s.NegativeTimeout)
+	if s.Tree.AttrTimeout != 2500*time.Millisecond || s.Tree.EntryTimeout != time.Hour || s.Tree.NegativeTimeout != maxTimeout {
+		t.Errorf("timeouts %v %v %v", s.Tree.AttrTimeout, s.Tree.EntryTimeout, s.Tree.NegativeTimeout)
 	}
 	if s.Mount.MaxWrite != 128<<10 || s.Mount.FSName != "a,b=c" {
 		t.Errorf("max_write %d, fsname %q", s.Mount.MaxWrite, s.Mount.FSName)
@@ -128,4 +128,36 @@ func FuzzApply(f *testing.F) {
 			t.Errorf("Apply(%q): %v is no option error", words, err)
 		}
 	})
+}
+
+func TestCombinationsThatCannotWork(t *testing.T) {
+	for _, words := range []string{
+		"acl,noxattr", "direct_io,writeback_cache", "kernel_cache,direct_io", "readdirplus=on,attr_timeout=0,entry_timeout=0",
+	} {
+		s, err := apply(words)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Check(); !IsError(err) {
+			t.Errorf("%s: Check: %v", words, err)
+		}
+	}
+	s, err := apply("direct_io,writeback_cache,noacl,acl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Tree.DirectIO = false
+	if err := s.Check(); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+func TestNoatimeReachesTheBackingFiles(t *testing.T) {
+	s, err := apply("noatime")
+	if err != nil || !s.Tree.NoAtime || s.Mount.Flags&unix.MS_NOATIME == 0 {
+		t.Errorf("noatime: %+v, %v", s, err)
+	}
+	if err := s.Apply("atime", false); err != nil || s.Tree.NoAtime || s.Mount.Flags != 0 {
+		t.Errorf("atime: %+v, %v", s, err)
+	}
 }

@@ -3,8 +3,15 @@ package option
 import (
 	"time"
 
+	"github.com/uringfs/uringfs/fs"
 	"github.com/uringfs/uringfs/mount"
+	"github.com/uringfs/uringfs/reactor"
 )
+
+// CancelDelay is how long an operation goes on after a signal has reached its
+// caller. Programs that take many signals (Go's own SIGURG, timers) must not
+// have short I/O end in EINTR; a killed one must not wait for a hung backing.
+const CancelDelay = 500 * time.Millisecond
 
 // Settings is what all -o words together ask for.
 type Settings struct {
@@ -13,9 +20,10 @@ type Settings struct {
 	// Stages bounds the unmount at the end.
 	Stages mount.Stages
 
-	// AttrTimeout, EntryTimeout and NegativeTimeout are how long the kernel
-	// may keep attributes, names and the absence of names.
-	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
+	// Tree goes to fs.New; IO and Log are the caller's.
+	Tree fs.Options
+	// Reactor goes to reactor.New.
+	Reactor reactor.Config
 
 	// Remount asks for new flags on a mount that exists.
 	Remount bool
@@ -26,8 +34,8 @@ type Settings struct {
 // Default returns the settings without any -o.
 func Default() *Settings {
 	return &Settings{
-		AttrTimeout:  time.Second,
-		EntryTimeout: time.Second,
-		Stages:       mount.Stages{Drain: mount.DefaultDrain, Lazy: mount.DefaultLazy},
+		Tree:    fs.Options{AttrTimeout: time.Second, EntryTimeout: time.Second},
+		Reactor: reactor.Config{CancelDelay: CancelDelay},
+		Stages:  mount.Stages{Drain: mount.DefaultDrain, Lazy: mount.DefaultLazy},
 	}
 }

@@ -15,8 +15,10 @@ var flagWords = []*Option{
 		set: func(s *Settings, _ string) error { s.Mount.Dev = false; return nil }},
 	unflag("exec", unix.MS_NOEXEC, "let programs be run (default)"),
 	flag("noexec", unix.MS_NOEXEC, "do not"),
-	unflag("atime", unix.MS_NOATIME, "let reads update access times (default; the backing directory's own rules apply)"),
-	flag("noatime", unix.MS_NOATIME, "do not"),
+	{Name: "atime", Group: Behaviour, Help: "let reads update access times (default; the rules of SOURCE's own mount apply)",
+		set: func(s *Settings, _ string) error { return s.setNoAtime(false) }},
+	{Name: "noatime", Group: Behaviour, Help: "do not",
+		set: func(s *Settings, _ string) error { return s.setNoAtime(true) }},
 	unflag("diratime", unix.MS_NODIRATIME, "the same for directories (default)"),
 	flag("nodiratime", unix.MS_NODIRATIME, "do not"),
 	flag("relatime", unix.MS_RELATIME, "update access times only when they are older than the modification (default)"),
@@ -44,4 +46,15 @@ func flag(name string, bit uintptr, help string) *Option {
 func unflag(name string, bit uintptr, help string) *Option {
 	return &Option{Name: name, Group: Behaviour, Help: help,
 		set: func(s *Settings, _ string) error { s.Mount.Flags &^= bit; return nil }}
+}
+
+// setNoAtime sets both halves: the kernel keeps the access times of the mount,
+// the tree those of the backing files.
+func (s *Settings) setNoAtime(on bool) error {
+	s.Mount.Flags &^= unix.MS_NOATIME
+	if on {
+		s.Mount.Flags |= unix.MS_NOATIME
+	}
+	s.Tree.NoAtime = on
+	return nil
 }
