@@ -43,7 +43,7 @@ func (c *call) wakeLocked(ev Event) {
 
 // wait returns the event of a parked call. When ctx ends it cancels the
 // operation, and still waits for it unless it runs in a buffer of its own.
-func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+func (c *call) wait(ctx context.Context, id EventID, grace func() <-chan struct{}) Event {
 	done := ctx.Done()
 	if done == nil {
 		<-c.wake
@@ -65,7 +65,7 @@ func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func(
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		reason = endDeadline
 	}
-	d.cancel(userData, reason)
+	id.driver.cancel(id, reason)
 	<-c.wake
 	return c.ev
 }
