@@ -14,6 +14,7 @@ type call struct {
 	done   bool
 	parked bool
 	wake   chan struct{} // one place: the wake-up of a parked call, sent under mu
+	task   *Task         // to be woken instead, if a task calls
 
 	ring chan *driver // one place: a ring handed over by release
 }
@@ -26,24 +27,34 @@ func newCall() *call { return calls.Get().(*call) }
 
 // free gives c back for reuse; its event has been taken and nobody else has c.
 func (c *call) free() {
-	c.slot, c.ev, c.done, c.parked = nil, Event{}, false, false
+	c.slot, c.task, c.ev, c.done, c.parked = nil, nil, Event{}, false, false
 	calls.Put(c)
 }
 
 // Wake makes call a Waker; drivers call wakeLocked instead.
 func (c *call) Wake(Event) { panic("reactor: call woken without its driver's lock") }
 
-// wakeLocked delivers the event. The caller holds the driver's mutex.
-func (c *call) wakeLocked(ev Event) {
+// wakeLocked delivers the event. A parked call is its caller's again at once,
+// unless that is a task, which is returned for the caller to unpark. The caller
+// holds the driver's mutex.
+func (c *call) wakeLocked(ev Event) (parked *Task) {
 	c.ev, c.done = ev, true
-	if c.parked {
-		c.wake <- struct{}{}
+	switch {
+	case !c.parked:
+		return nil
+	case c.task != nil:
+		return c.task
 	}
+	c.wake <- struct{}{}
+	return nil
 }
 
 // wait returns the event of a parked call. When ctx ends it cancels the
 // operation, and still waits for it unless it runs in a buffer of its own.
-func (c *call) wait(ctx context.Context, id EventID, grace func() <-chan struct{}) Event {
+func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+	if c.task != nil {
+		return c.task.await(ctx, c, d, userData, grace)
+	}
 	done := ctx.Done()
 	if done == nil {
 		<-c.wake
@@ -65,7 +76,7 @@ func (c *call) wait(ctx context.Context, id EventID, grace func() <-chan struct{
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		reason = endDeadline
 	}
-	id.driver.cancel(id, reason)
+	d.cancel(userData, reason)
 	<-c.wake
 	return c.ev
 }

@@ -46,9 +46,8 @@ type driver struct {
 	mu       sync.Mutex
 	slots    []*slot
 	free     *slot
-	seq      uint64 // operations ever added
-	inFlight int    // slots not free
-	held     int    // of these, detached: their caller is gone
+	inFlight int // slots not free
+	held     int // of these, detached: their caller is gone
 	backlog  slotList
 	filled   []*slot       // in the submission queue, oldest first; nil for a cancel
 	cancels  []uint64      // user data of operations to cancel
@@ -135,8 +134,7 @@ func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
 	} else {
 		d.free = s.next
 	}
-	d.seq++
-	s.seq, s.state, s.end, s.done, s.retry = d.seq, slotQueued, endNone, 0, 0
+	s.state, s.end, s.done, s.retry = slotQueued, endNone, 0, 0
 	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
 	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
 	if d.inFlight++; d.inFlight == 1 {
@@ -230,7 +228,6 @@ func (d *driver) fill() {
 		}
 		s := d.backlog.pop()
 		s.state = slotInFlight
-		s.gen++
 		s.prepare(e)
 		e.SetUserData(s.userData())
 		d.filled = append(d.filled, s)
@@ -345,12 +342,17 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	for _, l := range d.limits {
 		l.release(s.op.size())
 	}
+	if s.limits != nil {
+		s.limits.release(s.op.size())
+		s.limits = nil
+	}
 	if s.file != nil && s.file.unpin() {
 		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
 	}
-	id := d.id(s)
+	id := EventID{d, s.userData()}
 	w, buf := s.waker, s.buf
 	s.state = slotFree
+	s.gen++
 	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
 	s.next, d.free = d.free, s
 	if d.inFlight--; d.inFlight == 0 {
@@ -368,11 +370,18 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 }
 
 // tell passes an event to a waker: at once to a call, which is guarded by mu,
-// and once mu is released to any other.
+// and once mu is released to any other, also to the task of a call.
 func (d *driver) tell(w Waker, ev Event) {
 	if c, ok := w.(*call); ok {
-		c.wakeLocked(ev)
-		return
+		switch task := c.wakeLocked(ev); {
+		case task == nil:
+			return
+		case task.e.t.driver == d: // most often on its thread, which needs no signal
+			task.unpark()
+			return
+		default:
+			w = task
+		}
 	}
 	d.woken = append(d.woken, wakeup{w, ev})
 }
@@ -391,11 +400,13 @@ func (d *driver) unlockAndWake() {
 	}
 }
 
-func (d *driver) id(s *slot) EventID { return EventID{d, s.index, s.seq} }
-
 // find is the slot of an operation that has not ended, or nil. The caller holds mu.
-func (d *driver) find(id EventID) *slot {
-	if s := d.slots[id.index]; s.state != slotFree && s.seq == id.seq {
+func (d *driver) find(userData uint64) *slot {
+	index := uint32(userData)
+	if int(index) >= len(d.slots) {
+		return nil
+	}
+	if s := d.slots[index]; s.state != slotFree && s.userData() == userData {
 		return s
 	}
 	return nil
@@ -451,10 +462,10 @@ func (d *driver) cancelInKernel(s *slot) {
 	d.alarm(s, s.retry)
 }
 
-// cancel ends an operation early, if it has not ended.
-func (d *driver) cancel(id EventID, reason endReason) {
+// cancel ends the operation of that user data early, if it has not ended.
+func (d *driver) cancel(userData uint64, reason endReason) {
 	d.mu.Lock()
-	s := d.find(id)
+	s := d.find(userData)
 	if s == nil {
 		d.mu.Unlock()
 		return
@@ -486,7 +497,7 @@ func (d *driver) stop(s *slot, reason endReason) {
 		w := s.waker
 		s.waker = nil
 		d.held++
-		d.tell(w, Event{ID: d.id(s), Err: reason.errno()})
+		d.tell(w, Event{ID: EventID{d, s.userData()}, Err: reason.errno()})
 	}
 	d.unlockAndWake()
 	d.kick(d)
@@ -502,15 +513,15 @@ func (d *driver) stopAll() {
 			close(d.drained)
 		}
 	}
-	var live []EventID
+	var live []uint64
 	for _, s := range d.slots {
 		if s.state != slotFree {
-			live = append(live, d.id(s))
+			live = append(live, s.userData())
 		}
 	}
 	d.mu.Unlock()
-	for _, id := range live {
-		d.cancel(id, endCancel)
+	for _, userData := range live {
+		d.cancel(userData, endCancel)
 	}
 	d.kick(d)
 }

@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"errors"
+	"sync"
 	"syscall"
 )
 
@@ -16,6 +17,9 @@ type Future struct {
 	id   EventID
 	ev   Event
 	done chan struct{} // closed once ev is set
+
+	mu    sync.Mutex
+	tasks []*Task // in Wait
 }
 
 func newFuture(op Op) *Future { return &Future{op: op, done: make(chan struct{})} }
@@ -32,7 +36,12 @@ func (f *Future) Wake(ev Event) {
 	f.op.unstage(ev)
 	ev.buf = nil
 	f.ev = ev
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	close(f.done)
+	for _, t := range f.tasks {
+		t.unpark()
+	}
 }
 
 // Done is closed when the operation has ended and its buffer is the caller's again.
@@ -55,6 +64,15 @@ func (f *Future) Result() (int, error) {
 // Wait waits for the operation and returns its result. When ctx ends first it
 // returns the error of ctx, and the operation goes on; see Cancel.
 func (f *Future) Wait(ctx context.Context) (int, error) {
+	if t := current(); t != nil {
+		f.mu.Lock()
+		f.tasks = append(f.tasks, t)
+		f.mu.Unlock()
+		if err := t.until(ctx, f.done); err != nil {
+			return 0, err
+		}
+		return f.Result()
+	}
 	select {
 	case <-f.done:
 		return f.Result()

@@ -14,7 +14,7 @@ func newLane(workers int, limits []*Limits) (*thread, error) {
 	return startThread(cfg, workers, limits,
 		func(t *thread) error { t.async = true; return nil },
 		func(t *thread) {
-			for tries := 0; !t.turn(true, 0, &tries); {
+			for tries := 0; !t.turn(0, &tries); {
 			}
 		})
 }

@@ -25,6 +25,7 @@ type Limits struct {
 type limitWaiter struct {
 	cost    int64
 	granted chan struct{}
+	task    *Task // to be unparked when granted, or nil
 }
 
 const (
@@ -59,16 +60,22 @@ func (l *Limits) acquire(ctx context.Context, size int) error {
 	if l.tryAcquire(cost) {
 		return nil
 	}
-	w := &limitWaiter{cost: cost, granted: make(chan struct{})}
+	w := &limitWaiter{cost: cost, granted: make(chan struct{}), task: current()}
 	l.mu.Lock()
 	l.waiters = append(l.waiters, w)
 	l.waiting.Add(1)
 	l.grant() // what was released meanwhile saw no waiter
 	l.mu.Unlock()
-	select {
-	case <-w.granted:
-		return nil
-	case <-ctx.Done():
+	if w.task != nil {
+		if w.task.until(ctx, w.granted) == nil {
+			return nil
+		}
+	} else {
+		select {
+		case <-w.granted:
+			return nil
+		case <-ctx.Done():
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,5 +122,8 @@ func (l *Limits) grant() {
 		l.waiters = l.waiters[1:]
 		l.waiting.Add(-1)
 		close(w.granted)
+		if w.task != nil {
+			w.task.unpark()
+		}
 	}
 }

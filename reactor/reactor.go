@@ -33,6 +33,10 @@ type Config struct {
 	// thread that submits (ext4 writes, fsync). 0: 8.
 	RingWorkers int
 
+	// Blockers bounds the goroutines that carry what tasks of an [Executor]
+	// hand to [Reactor.Block]. 0: 64.
+	Blockers int
+
 	// Timeout bounds every operation that names none of its own. 0: no bound.
 	// An operation that has a bound runs in a buffer of the reactor's own.
 	Timeout time.Duration
@@ -71,9 +75,13 @@ type Reactor struct {
 	signalled *os.File
 	reaped    chan struct{} // closed when the reaper has ended
 
-	laneMu sync.Mutex
-	lane   *thread // of blocking backings, made on first use
-	closed atomic.Bool
+	blockers blockers // goroutines for Block
+
+	laneMu    sync.Mutex
+	lane      *thread     // of blocking backings, made on first use
+	executors []*Executor // whose tasks have used this reactor's files
+	past      Stats       // counters of those that are closed
+	closed    atomic.Bool
 }
 
 // New makes a reactor. Its errors are *SetupError, which carry a remedy.
@@ -88,7 +96,10 @@ func New(cfg Config) (*Reactor, error) {
 	if cfg.RingWorkers <= 0 {
 		cfg.RingWorkers = 8
 	}
-	r := &Reactor{cfg: cfg, limits: cfg.Limits, reaped: make(chan struct{})}
+	if cfg.Blockers <= 0 {
+		cfg.Blockers = 64
+	}
+	r := &Reactor{cfg: cfg, blockers: blockers{max: cfg.Blockers}, limits: cfg.Limits, reaped: make(chan struct{})}
 	if r.limits == nil {
 		r.limits = defaultLimits()
 	}
@@ -280,16 +291,20 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 	}
 	c := newCall()
 	defer c.free()
+	c.task = current()
 	if slow {
 		t, err := r.slowLane()
 		if err == nil {
 			if id, ok := t.submit(op, c, f, buf); ok {
-				return c.wait(ctx, id, r.grace), nil
+				return c.wait(ctx, t.driver, id.userData, r.grace), nil
 			}
 			err = ErrClosed
 		}
 		r.dismiss(size, slow)
 		return Event{}, err
+	}
+	if c.task != nil {
+		return r.doTask(ctx, c, op, f, buf)
 	}
 	d := r.acquire(c)
 	d.mu.Lock()
@@ -301,13 +316,27 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 	}
 	s := d.add(op, c, f, buf)
 	c.slot = s
-	id := d.id(s)
+	userData := s.userData()
 	over := d.drive(c)
 	r.release(d)
 	if over {
 		return c.ev, nil
 	}
-	return c.wait(ctx, id, r.grace), nil
+	return c.wait(ctx, d, userData, r.grace), nil
+}
+
+// doTask performs an admitted operation for a task, on its executor's ring.
+func (r *Reactor) doTask(ctx context.Context, c *call, op *Op, f *File, buf *buffer) (Event, error) {
+	err := error(ErrClosed)
+	if !r.closed.Load() {
+		var ev Event
+		c.task.e.serve(r)
+		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.grace); err == nil {
+			return ev, nil
+		}
+	}
+	r.dismiss(op.size(), false)
+	return Event{}, err
 }
 
 // grace is a channel that is ready CancelDelay from now.
@@ -379,7 +408,7 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	}
 	s := d.add(op, w, f, buf)
 	d.arm(s)
-	id := d.id(s)
+	id := EventID{d, s.userData()}
 	d.drive(nil)
 	r.release(d)
 	return id, nil
@@ -431,7 +460,7 @@ func (r *Reactor) dismiss(size int, slow bool) {
 // event has come and not before.
 func (r *Reactor) Cancel(id EventID) {
 	if id.driver != nil {
-		id.driver.cancel(id, endCancel)
+		id.driver.cancel(id.userData, endCancel)
 	}
 }
 

@@ -31,6 +31,7 @@ type ring struct {
 	// with its thread.
 	enterFD    int
 	enterFlags uint32
+	enters     uint64 // calls of enter, for tests and statistics of one thread
 
 	sq struct {
 		head, tail, flags *uint32
@@ -153,6 +154,7 @@ type getEventsArg struct {
 }
 
 func (r *ring) enter(wait uint32, timeout time.Duration) (int, syscall.Errno) {
+	r.enters++
 	atomic.StoreUint32(r.sq.tail, r.sq.localTail)
 	flags := r.enterFlags
 	if wait > 0 || r.flags&setupDeferTaskrun != 0 {

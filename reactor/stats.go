@@ -36,6 +36,10 @@ func (r *Reactor) Stats() Stats {
 	_, s.InFlightBytes = r.limits.InUse()
 	r.laneMu.Lock()
 	lane := r.lane
+	for _, e := range r.executors {
+		e.t.addTo(&s)
+	}
+	s.addCounters(&r.past)
 	r.laneMu.Unlock()
 	if lane != nil {
 		before := s.InFlight
@@ -43,6 +47,18 @@ func (r *Reactor) Stats() Stats {
 		s.Blocking = s.InFlight - before
 	}
 	return s
+}
+
+// addCounters adds the counters, but not the gauges, of other to s.
+func (s *Stats) addCounters(other *Stats) {
+	s.Submitted += other.Submitted
+	s.Completed += other.Completed
+	s.Resubmitted += other.Resubmitted
+	s.Cancelled += other.Cancelled
+	s.Expired += other.Expired
+	s.Spurious += other.Spurious
+	s.BytesRead += other.BytesRead
+	s.BytesWritten += other.BytesWritten
 }
 
 // addTo adds the driver's counts to s.

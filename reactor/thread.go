@@ -3,6 +3,7 @@ package reactor
 import (
 	"encoding/binary"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,9 +21,14 @@ type thread struct {
 	ring *ring
 	efd  int // eventfd that ends a sleep in enter
 
-	// Guarded by the driver's mutex.
-	asleep bool // in enter, waiting: a change needs the eventfd
-	armed  bool // the read of efd is in flight
+	// asleep: in enter, waiting, or about to. Who brings something new and
+	// finds it set clears it and signals efd.
+	asleep atomic.Bool
+	armed  bool // the read of efd is in flight; guarded by the driver's mutex
+
+	// What else the thread has to do beside its operations, if not nil: ready
+	// reports whether it must not sleep, live whether it must not end.
+	ready, live func() bool
 
 	counter [8]byte // what that read fills
 	ended   chan struct{}
@@ -93,11 +99,7 @@ func (t *thread) tagged(c completion) {
 
 // wakeUp gets the thread out of its sleep, if it sleeps.
 func (t *thread) wakeUp() {
-	t.mu.Lock()
-	asleep := t.asleep
-	t.asleep = false
-	t.mu.Unlock()
-	if asleep {
+	if t.asleep.Load() && t.asleep.Swap(false) {
 		t.signal()
 	}
 }
@@ -125,24 +127,20 @@ func (t *thread) submit(op *Op, w Waker, f *File, buf *buffer) (id EventID, ok b
 		c.slot, c.parked = s, true
 	}
 	t.arm(s)
-	id = t.id(s)
-	asleep := t.asleep
-	t.asleep = false
+	id = EventID{t.driver, s.userData()}
 	t.mu.Unlock()
-	if asleep {
-		t.signal()
-	}
+	t.wakeUp()
 	return id, true
 }
 
-// turn submits what is queued, waits for a completion if block is set and there
-// is nothing to do, at most for timeout if that is positive, and reaps. It runs
-// on the thread. It reports whether the driver is drained and closing.
-func (t *thread) turn(block bool, timeout time.Duration, tries *int) (over bool) {
+// turn submits what is queued, waits for a completion if there is nothing else
+// to do, at most for timeout if that is positive, and reaps. It runs on the
+// thread. It reports whether the driver is drained and closing.
+func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 	t.mu.Lock()
 	t.reap()
 	t.fill()
-	done := t.closing && t.inFlight == 0
+	done := t.closing && t.inFlight == 0 && (t.live == nil || !t.live())
 	switch {
 	case done && !t.armed:
 		t.unlockAndWake()
@@ -153,15 +151,23 @@ func (t *thread) turn(block bool, timeout time.Duration, tries *int) (over bool)
 		t.arming()
 	}
 	wait := uint32(0)
-	if block && t.backlog.head == nil && len(t.cancels) == 0 && len(t.woken) == 0 {
-		wait = 1
-		t.asleep = true
+	if t.backlog.head == nil && len(t.cancels) == 0 && len(t.woken) == 0 {
+		// In this order: what becomes ready from here on finds asleep set.
+		t.asleep.Store(true)
+		if t.ready == nil || !t.ready() {
+			wait = 1
+		}
 	}
 	t.unlockAndWake()
-	n, errno := t.ring.enter(wait, timeout)
-	t.mu.Lock()
-	t.asleep = false
-	t.consume(n)
+	errno := syscall.Errno(0)
+	if n := 0; wait > 0 || t.ring.queued() > 0 || t.ring.needsFlush() {
+		n, errno = t.ring.enter(wait, timeout)
+		t.mu.Lock()
+		t.consume(n)
+	} else {
+		t.mu.Lock()
+	}
+	t.asleep.Store(false)
 	t.reap()
 	t.unlockAndWake()
 	if errno != 0 {
@@ -170,6 +176,20 @@ func (t *thread) turn(block bool, timeout time.Duration, tries *int) (over bool)
 		*tries = 0
 	}
 	return false
+}
+
+// push submits what is queued and reaps, without waiting. It runs on the
+// thread, which holds mu; mu is released across the system call.
+func (t *thread) push() {
+	t.fill()
+	t.mu.Unlock()
+	n, errno := t.ring.enter(0, 0)
+	if errno != 0 {
+		t.failed(errno, 0) // what was not taken goes out with the next turn
+	}
+	t.mu.Lock()
+	t.consume(n)
+	t.reap()
 }
 
 // arming puts the read of the eventfd into the submission queue. The caller holds mu.

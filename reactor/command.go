@@ -1,0 +1,71 @@
+package reactor
+
+import (
+	sys "github.com/iceber/iouring-go/syscall"
+)
+
+// Command is an IORING_OP_URING_CMD: a request of a device driver's own, made of
+// a number, an 80-byte area and, on request, a buffer. It belongs to an executor
+// with [ExecutorConfig.Commands] and is submitted any number of times, once at a
+// time. Its methods are for the executor's thread (Setup, tasks, done functions).
+type Command struct {
+	e        *Executor
+	index    uint32
+	done     func(res int32)
+	inFlight bool
+}
+
+// commandTag marks the user data of commands; slots have smaller indices.
+const commandTag = uint64(1) << 31
+
+// NewCommand makes a command. done gets the result of each submission, on the
+// executor's thread but outside any task: it must not block.
+func (e *Executor) NewCommand(done func(res int32)) *Command {
+	c := &Command{e: e, index: uint32(len(e.commands)), done: done}
+	e.commands = append(e.commands, c)
+	return c
+}
+
+// Submit queues the command number op for the registered file of that index. It
+// goes out with the next batch, not before the calling task waits or is over,
+// so the caller fills the area, which is zeroed, until then. addr and length
+// describe the buffer, and what is at addr must not be moved by Go.
+func (c *Command) Submit(file int, op uint32, addr uintptr, length uint32) (area *[80]byte) {
+	if c.inFlight {
+		panic("reactor: command submitted while in flight")
+	}
+	t := c.e.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entry := t.ring.next()
+	for entry == nil {
+		t.push()
+		entry = t.ring.next()
+	}
+	c.inFlight = true
+	entry.PrepOperation(sys.IORING_OP_URING_CMD, int32(file), uint64(addr), length, uint64(op))
+	entry.SetFlags(sys.IOSQE_FLAGS_FIXED_FILE)
+	entry.SetUserData(commandTag | uint64(c.index))
+	t.filled = append(t.filled, nil)
+	return t.ring.command(entry)
+}
+
+// tagged notes the completion of a command, or of the thread's own entry. The
+// caller holds the driver's mutex.
+func (e *Executor) tagged(c completion) {
+	if c.userData&commandTag != 0 && c.userData>>32 == 0 && int(c.userData&^commandTag) < len(e.commands) {
+		e.arrived = append(e.arrived, c)
+		return
+	}
+	e.t.tagged(c)
+}
+
+// tellCommands passes the results of commands on.
+func (e *Executor) tellCommands() {
+	for i := 0; i < len(e.arrived); i++ {
+		c := e.commands[e.arrived[i].userData&^commandTag]
+		c.inFlight = false
+		c.done(e.arrived[i].res)
+	}
+	e.arrived = e.arrived[:0]
+}

@@ -1,0 +1,330 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ExecutorConfig is what an [Executor] is made with. The zero value is good for
+// most uses.
+type ExecutorConfig struct {
+	// Entries is the size of the submission queue: so many operations go out
+	// with one system call at most. 0: 256.
+	Entries int
+
+	// Workers bounds the kernel threads (io-wq) for punted operations. 0: 8.
+	Workers int
+
+	// Commands gives the ring the 128-byte entries that [Command] needs.
+	Commands bool
+
+	// Interrupts promises that [Task.Interrupt] is called when the context of
+	// something a task waits for ends. Contexts are not watched then, which
+	// costs a goroutine for each wait.
+	Interrupts bool
+
+	// Panicked is told of each task that panicked, on the executor's thread.
+	// nil: [Executor.Run] returns the panics.
+	Panicked func(*PanicError)
+
+	// Setup runs on the executor's thread before anything else does there.
+	Setup func(*Executor) error
+}
+
+// PanicError is the panic of a task, which ended that task and no other.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("reactor: task panicked: %v", e.Value) }
+
+// Executor runs tasks on one thread with one ring. A task that waits gives the
+// thread to the next (a switch of some 100 ns that the Go scheduler knows
+// nothing of), and all that the tasks want done is submitted with one
+// io_uring_enter. Its methods are safe for concurrent use unless they say
+// otherwise.
+//
+// Blocking calls of this package ([File.ReadAt], [Reactor.Block] and the like)
+// wait in this way by themselves when a task makes them. Anything else that
+// blocks, such as a mutex, holds the thread and all its tasks: a task must not
+// wait while it holds a lock that another task of its executor takes.
+type Executor struct {
+	cfg ExecutorConfig
+	t   *thread
+	tid int
+
+	// Only touched on the thread.
+	current  *Task
+	resting  []*Task // coroutines without a task
+	batch    []*Task // being resumed in this round
+	starting []func(*Task)
+	pending  int // of batch and starting, not yet resumed
+	sleepers sleepers
+	commands []*Command
+	arrived  []completion // of commands, to be told
+	served   []*Reactor   // whose statistics count this executor's operations
+
+	// mu guards everything below. It is a leaf: any lock may be held when it
+	// is taken.
+	mu      sync.Mutex
+	ready   []*Task       // to be resumed, oldest first
+	spawned []func(*Task) // to be started, oldest first
+	active  []*Task       // started and not over
+	tasks   int           // spawned and not over
+	none    sync.Cond
+	panics  []error
+	closed  bool // takes no new task
+	ended   bool // the thread is gone
+}
+
+const (
+	// maxResting bounds the coroutines kept for reuse; each holds a stack.
+	maxResting = 256
+	// maxPanics bounds the panics that Run returns.
+	maxPanics = 16
+)
+
+// NewExecutor starts a thread with a ring of its own. Its errors are *SetupError
+// or those of cfg.Setup. Close it to give both back.
+func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
+	if cfg.Entries <= 0 {
+		cfg.Entries = 256
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 8
+	}
+	e := &Executor{cfg: cfg}
+	e.none.L = &e.mu
+	ringCfg := ringConfig{
+		entries:     uint32(cfg.Entries),
+		completions: uint32(max(4*cfg.Entries, 4096)),
+		flags:       threadRingFlags,
+		optional:    threadRingOptional,
+		bigEntries:  cfg.Commands,
+	}
+	_, err := startThread(ringCfg, cfg.Workers, nil, e.setup, e.loop)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// setup runs on the thread.
+func (e *Executor) setup(t *thread) error {
+	e.t, e.tid = t, unix.Gettid()
+	t.ready, t.live = e.hasReady, e.hasTasks
+	t.onTag = e.tagged
+	if e.cfg.Setup != nil {
+		return e.cfg.Setup(e)
+	}
+	return nil
+}
+
+// Spawn starts fn as a task, from any goroutine. The task's name for itself is
+// valid until fn returns.
+func (e *Executor) Spawn(fn func(*Task)) error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.spawned = append(e.spawned, fn)
+	e.tasks++
+	e.mu.Unlock()
+	e.t.wakeUp()
+	return nil
+}
+
+// Run waits until every task is over, those that tasks spawn included. It
+// returns what panicked since the last Run, as *PanicError joined. A task must
+// not call it.
+func (e *Executor) Run() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.tasks > 0 && !e.ended {
+		e.none.Wait()
+	}
+	err := errors.Join(e.panics...)
+	e.panics = nil
+	if e.tasks > 0 {
+		err = errors.Join(err, ErrClosed)
+	}
+	return err
+}
+
+// Close refuses new tasks and operations, cancels the operations in flight and
+// ends sleeps, waits until all tasks are over and gives thread and ring back. A
+// task must not call it.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	again := e.closed
+	e.closed = true
+	for _, task := range e.active {
+		task.wakeLocked()
+	}
+	e.mu.Unlock()
+	if again {
+		<-e.t.ended
+		return ErrClosed
+	}
+	e.t.stopAll()
+	<-e.t.ended
+	return nil
+}
+
+// RegisterFiles makes fds known to the ring by their index, as [Command] wants
+// them. They must stay open. For Setup, once.
+func (e *Executor) RegisterFiles(fds ...int) error {
+	list := make([]int32, len(fds))
+	for i, fd := range fds {
+		list[i] = int32(fd)
+	}
+	return e.t.ring.registerFiles(list)
+}
+
+func (e *Executor) hasReady() bool {
+	if len(e.arrived) > 0 {
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.ready)+len(e.spawned) > 0
+}
+
+func (e *Executor) hasTasks() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tasks > 0
+}
+
+// loop is the thread's.
+func (e *Executor) loop(t *thread) {
+	register(e)
+	defer e.end()
+	for tries := 0; ; {
+		e.tellCommands()
+		e.sleepers.wake()
+		e.runReady()
+		if t.turn(e.sleepers.next(), &tries) {
+			return
+		}
+	}
+}
+
+// serve makes the executor's operations count in the statistics of r, which a
+// task uses. It runs on the thread.
+func (e *Executor) serve(r *Reactor) {
+	for _, known := range e.served {
+		if known == r {
+			return
+		}
+	}
+	e.served = append(e.served, r)
+	r.laneMu.Lock()
+	r.executors = append(r.executors, e)
+	r.laneMu.Unlock()
+}
+
+// end runs when the thread is done, or a task has ended it with runtime.Goexit.
+func (e *Executor) end() {
+	unregister(e)
+	for _, r := range e.served {
+		r.laneMu.Lock()
+		r.executors = slices.DeleteFunc(r.executors, func(other *Executor) bool { return other == e })
+		var s Stats
+		e.t.addTo(&s)
+		r.past.addCounters(&s)
+		r.laneMu.Unlock()
+	}
+	for _, task := range e.resting {
+		task.stop()
+	}
+	e.mu.Lock()
+	e.closed, e.ended = true, true
+	e.none.Broadcast()
+	e.mu.Unlock()
+}
+
+// runReady resumes, once each, the tasks that are ready now. What they make
+// ready waits for the next round, so that submission is never put off for long.
+func (e *Executor) runReady() {
+	e.mu.Lock()
+	e.batch, e.ready = e.ready, e.batch[:0]
+	e.starting, e.spawned = e.spawned, e.starting[:0]
+	e.mu.Unlock()
+	e.pending = len(e.batch) + len(e.starting)
+	for i, task := range e.batch {
+		e.batch[i] = nil
+		e.resume(task)
+	}
+	for i, fn := range e.starting {
+		e.starting[i] = nil
+		e.resume(e.newTask(fn))
+	}
+}
+
+// resume runs task until it waits or is over.
+func (e *Executor) resume(task *Task) {
+	e.pending--
+	e.current = task
+	task.next()
+	e.current = nil
+	if task.fn != nil {
+		return
+	}
+	e.mu.Lock()
+	last := e.active[len(e.active)-1]
+	last.place, e.active[task.place] = task.place, last
+	e.active[len(e.active)-1] = nil
+	e.active = e.active[:len(e.active)-1]
+	if e.tasks--; e.tasks == 0 {
+		e.none.Broadcast()
+	}
+	e.mu.Unlock()
+	if len(e.resting) < maxResting {
+		e.resting = append(e.resting, task)
+	} else {
+		task.stop()
+	}
+}
+
+// newTask gives fn a coroutine.
+func (e *Executor) newTask(fn func(*Task)) *Task {
+	var task *Task
+	if last := len(e.resting) - 1; last >= 0 {
+		task = e.resting[last]
+		e.resting = e.resting[:last]
+	} else {
+		task = newTask(e)
+	}
+	task.fn = fn
+	e.mu.Lock()
+	task.permit = e.closed
+	task.place, e.active = len(e.active), append(e.active, task)
+	e.mu.Unlock()
+	return task
+}
+
+// panicked reports the panic that a task recovered from.
+func (e *Executor) panicked(value any) {
+	err := &PanicError{Value: value, Stack: debug.Stack()}
+	if e.cfg.Panicked != nil {
+		e.cfg.Panicked(err)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.panics) < maxPanics {
+		e.panics = append(e.panics, err)
+	}
+}
+
+// alone reports whether no other task is about to run, so that there is nothing
+// to wait for before submitting.
+func (e *Executor) alone() bool { return e.pending == 0 && !e.hasReady() }

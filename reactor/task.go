@@ -1,0 +1,300 @@
+package reactor
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// Task is a function that an [Executor] runs, seen from inside: its methods are
+// for that function alone, but for Interrupt and Unpark.
+type Task struct {
+	e  *Executor
+	fn func(*Task)
+
+	// The coroutine, which serves one task after the other.
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+
+	// Guarded by the executor's mu.
+	parked bool // not in the ready list and not running
+	permit bool // the next park returns at once
+	place  int  // in active
+}
+
+func newTask(e *Executor) *Task {
+	t := &Task{e: e}
+	t.next, t.stop = iter.Pull(t.serve)
+	return t
+}
+
+// serve is the coroutine.
+func (t *Task) serve(yield func(struct{}) bool) {
+	t.yield = yield
+	for more := true; more; more = yield(struct{}{}) {
+		t.run()
+	}
+}
+
+func (t *Task) run() {
+	defer func() {
+		t.fn = nil
+		if value := recover(); value != nil {
+			t.e.panicked(value)
+		}
+	}()
+	t.fn(t)
+}
+
+// Current is the task that calls, nil on any other goroutine.
+func Current() *Task { return current() }
+
+// Executor is what the task runs on.
+func (t *Task) Executor() *Executor { return t.e }
+
+// park gives the thread to others until unpark was called, before or after. It
+// may return without: what is waited for is to be looked at again.
+func (t *Task) park() {
+	t.e.mu.Lock()
+	if t.permit {
+		t.permit = false
+		t.e.mu.Unlock()
+		return
+	}
+	t.parked = true
+	t.e.mu.Unlock()
+	t.yield(struct{}{})
+}
+
+// unpark ends a park, from any goroutine and with any lock held.
+func (t *Task) unpark() {
+	t.e.mu.Lock()
+	t.wakeLocked()
+	t.e.mu.Unlock()
+	t.e.t.wakeUp()
+}
+
+// wakeLocked is unpark for who holds the executor's mu and wakes the thread.
+func (t *Task) wakeLocked() {
+	if t.parked {
+		t.parked = false
+		t.e.ready = append(t.e.ready, t)
+	} else {
+		t.permit = true
+	}
+}
+
+// Wake makes Task the waker of operations it waits for; see [driver.tell].
+func (t *Task) Wake(Event) { t.unpark() }
+
+// Park gives the thread to others until Unpark has been called, or was called
+// since the last Park. It may also return without: look at what you wait for
+// again. It fails with ErrClosed once the executor is being closed.
+func (t *Task) Park() error {
+	t.park()
+	t.e.mu.Lock()
+	defer t.e.mu.Unlock()
+	if t.e.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Unpark ends the task's Park, from any goroutine. Called after the task is
+// over it may disturb the Park of another task, which looks again.
+func (t *Task) Unpark() { t.unpark() }
+
+// Interrupt has the task look whether the context of what it waits for has
+// ended. Only needed with [ExecutorConfig.Interrupts]. Safe from any goroutine.
+func (t *Task) Interrupt() { t.unpark() }
+
+// Yield lets the other tasks that are ready run first, and submits what they
+// all have started.
+func (t *Task) Yield() {
+	t.e.mu.Lock()
+	t.e.ready = append(t.e.ready, t)
+	t.e.mu.Unlock()
+	t.yield(struct{}{})
+}
+
+// Spawn starts another task on the same executor.
+func (t *Task) Spawn(fn func(*Task)) error { return t.e.Spawn(fn) }
+
+// Sleep waits for d, or less: until ctx ends, whose error it returns, or the
+// executor is closed (ErrClosed).
+func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
+	s := &sleeper{task: t, until: time.Now().Add(d)}
+	heap.Push(&t.e.sleepers, s)
+	defer t.watch(ctx)()
+	for s.place >= 0 {
+		if err := ctx.Err(); err != nil {
+			heap.Remove(&t.e.sleepers, s.place)
+			return err
+		}
+		if err := t.Park(); err != nil {
+			if s.place >= 0 {
+				heap.Remove(&t.e.sleepers, s.place)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Do performs op on the executor's own ring and returns its event. Where op.FD
+// is on a backing that blocks it would hold all tasks: take a [File] for that.
+// When ctx ends the operation is cancelled, and Do returns when it has ended.
+func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
+	if errno := op.check(); errno != 0 {
+		return Event{}, &OpError{op.Code.String(), op.FD, op.Off, errno}
+	}
+	c := newCall()
+	defer c.free()
+	ev, err := t.do(ctx, c, &op, nil, nil, nil, closedGrace)
+	if err == nil && ev.Err != nil {
+		err = &OpError{op.Code.String(), op.FD, op.Off, ev.Err}
+	}
+	return ev, err
+}
+
+func closedGrace() <-chan struct{} { return closedChannel }
+
+// do performs an operation on the executor's ring. limits, if not nil, has
+// admitted it. A failure means that it was not submitted.
+func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, limits *Limits, grace func() <-chan struct{}) (Event, error) {
+	th := t.e.t
+	th.mu.Lock()
+	if th.closing {
+		th.mu.Unlock()
+		return Event{}, ErrClosed
+	}
+	s := th.add(op, c, f, buf)
+	s.limits = limits
+	c.slot, c.task = s, t
+	userData := s.userData()
+	if t.e.alone() {
+		th.push()
+	}
+	if c.done {
+		th.unlockAndWake()
+		return c.ev, nil
+	}
+	c.parked = true
+	th.arm(s)
+	th.unlockAndWake()
+	return t.await(ctx, c, th.driver, userData, grace), nil
+}
+
+// await is call.wait for a task.
+func (t *Task) await(ctx context.Context, c *call, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+	defer t.watch(ctx)()
+	for given := false; ; {
+		d.mu.Lock()
+		done := c.done
+		d.mu.Unlock()
+		if done {
+			return c.ev
+		}
+		if err := ctx.Err(); err != nil && !given {
+			given = true
+			reason := endCancel
+			if errors.Is(err, context.DeadlineExceeded) {
+				reason = endDeadline
+			}
+			cancelAfter(d, userData, reason, grace)
+		}
+		t.park()
+	}
+}
+
+// cancelAfter cancels an operation once grace is over.
+func cancelAfter(d *driver, userData uint64, reason endReason, grace func() <-chan struct{}) {
+	if ch := grace(); ch == closedChannel {
+		d.cancel(userData, reason)
+	} else {
+		go func() { // ends with the grace
+			<-ch
+			d.cancel(userData, reason)
+		}()
+	}
+}
+
+// until waits until done is closed, whose closer unparks the task, or ctx ends.
+func (t *Task) until(ctx context.Context, done <-chan struct{}) error {
+	defer t.watch(ctx)()
+	for {
+		select {
+		case <-done:
+			return nil
+		default:
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t.park()
+	}
+}
+
+// watch unparks the task when ctx ends, until the function it returns is called.
+func (t *Task) watch(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil || t.e.cfg.Interrupts {
+		return func() {}
+	}
+	unwatch := context.AfterFunc(ctx, t.unpark)
+	return func() { unwatch() }
+}
+
+// sleeper is a task that sleeps.
+type sleeper struct {
+	task  *Task
+	until time.Time
+	place int // in sleepers; -1 when it was woken
+}
+
+// sleepers is a heap, the first to wake on top.
+type sleepers []*sleeper
+
+func (h sleepers) Len() int           { return len(h) }
+func (h sleepers) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+func (h sleepers) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+// Push and Pop are for container/heap.
+func (h *sleepers) Push(x any) {
+	s := x.(*sleeper)
+	s.place = len(*h)
+	*h = append(*h, s)
+}
+
+// Pop is for container/heap.
+func (h *sleepers) Pop() any {
+	last := len(*h) - 1
+	s := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	s.place = -1
+	return s
+}
+
+// wake unparks those whose time has come.
+func (h *sleepers) wake() {
+	if len(*h) == 0 {
+		return
+	}
+	for now := time.Now(); len(*h) > 0 && !(*h)[0].until.After(now); {
+		heap.Pop(h).(*sleeper).task.unpark()
+	}
+}
+
+// next is how long the thread may sleep; 0: for ever.
+func (h *sleepers) next() time.Duration {
+	if len(*h) == 0 {
+		return 0
+	}
+	return max(time.Until((*h)[0].until), time.Nanosecond)
+}
