@@ -65,3 +65,6 @@ func canMount() bool {
 	}
 	return data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
+
+// Privileged says whether this process mounts by itself, without fusermount3.
+func Privileged() bool { return canMount() }

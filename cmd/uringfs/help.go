@@ -15,6 +15,7 @@ Usage:
   uringfs [-f] [-d] [-o OPTION[,OPTION...]] SOURCE MOUNTPOINT
   uringfs umount [--lazy] [--force] MOUNTPOINT...
   uringfs stats [--field NAME] MOUNTPOINT
+  uringfs doctor [--json] [SOURCE]
   uringfs help options
   uringfs completion bash|zsh|fish
 

@@ -48,7 +48,7 @@ func newRootCommand(child *daemon.Child) *cobra.Command {
 		return usageError("see \"uringfs --help\"", "%w", err)
 	})
 	completeMountFlags(cmd)
-	cmd.AddCommand(newUmountCommand(), newStatsCommand(), newOptionsTopic())
+	cmd.AddCommand(newUmountCommand(), newStatsCommand(), newDoctorCommand(), newOptionsTopic())
 	return cmd
 }
 

@@ -3,9 +3,9 @@ package option
 var backingWords = []*Option{
 	{Name: "backing_direct", Group: Backing, Help: "pass O_DIRECT on to the files of SOURCE; without it O_DIRECT bypasses the cache of the mount alone",
 		set: func(s *Settings, _ string) error { s.Tree.BackingDirect = true; return nil }},
-	{Name: "acl", Group: Backing, Help: "enforce POSIX ACLs; without it they are kept, but only modes decide",
+	{Name: "acl", Group: Backing, Help: "enforce POSIX ACLs",
 		set: func(s *Settings, _ string) error { s.Tree.ACL = true; return nil }},
-	{Name: "noacl", Group: Backing, Help: "do not (default)",
+	{Name: "noacl", Group: Backing, Help: "keep ACLs, but let only modes decide (default)",
 		set: func(s *Settings, _ string) error { s.Tree.ACL = false; return nil }},
 	{Name: "noxattr", Group: Backing, Help: "no extended attributes",
 		set: func(s *Settings, _ string) error { s.Tree.NoXattr = true; return nil }},
