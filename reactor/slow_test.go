@@ -1,0 +1,243 @@
+package reactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slowBacking mounts test/slowfs on a new directory that holds one file of size
+// bytes, and returns the file's path and a function that commands the mount.
+// The mount is a process of its own: one of ours would wait for itself.
+func slowBacking(t *testing.T, size int) (path string, command func(string)) {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
+		if os.Getenv("CI") == "" {
+			t.Skip("needs /dev/fuse and root")
+		}
+		t.Fatal("needs /dev/fuse and root")
+	}
+	dir := t.TempDir()
+	bin, source, mnt := filepath.Join(dir, "slowfs"), filepath.Join(dir, "source"), filepath.Join(dir, "mnt")
+	if out, err := exec.Command("go", "build", "-o", bin, "../test/slowfs").CombinedOutput(); err != nil {
+		t.Fatalf("build slowfs: %v\n%s", err, out)
+	}
+	for _, d := range []string{source, mnt} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(source, "file"), make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, source, mnt)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.Unmount(mnt, unix.MNT_DETACH)
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(mnt, ".slowfs")); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("slowfs did not mount")
+		}
+	}
+	return filepath.Join(mnt, "file"), func(line string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(mnt, ".slowfs"), []byte(line+"\n"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// openPath puts path, opened so that the page cache stays out of the way, under
+// r's care.
+func openPath(t *testing.T, r *Reactor, path string) *File {
+	t.Helper()
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func TestAFuseFileIsOfTheBlockingClass(t *testing.T) {
+	path, _ := slowBacking(t, 4096)
+	r := newTestReactor(t, Config{})
+	if f := openPath(t, r, path); f.Class() != ClassBlocking {
+		t.Errorf("class %v", f.Class())
+	}
+}
+
+// Whatever hangs on one backing, a read on it is back soon after its deadline,
+// its buffer is the caller's, and local files are not concerned.
+func TestHungBackingHoldsNeitherCallerNorLocalFiles(t *testing.T) {
+	path, command := slowBacking(t, 1<<20)
+	for _, interrupts := range []string{"honour", "ignore"} {
+		t.Run(interrupts, func(t *testing.T) {
+			const deadline, n = 50 * time.Millisecond, 300 // more than there are workers
+			r := newTestReactor(t, Config{Timeout: deadline})
+			hung := openPath(t, r, path)
+			local := openTemp(t, r, make([]byte, 1<<16), unix.O_RDWR)
+			command("interrupt " + interrupts)
+			command("hang")
+			defer command("release")
+
+			start := time.Now()
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() {
+					p := make([]byte, 4096)
+					if _, err := hung.ReadAt(context.Background(), p, int64(i%256)*4096); !errors.Is(err, syscall.ETIMEDOUT) {
+						t.Errorf("read of a hung file: %v", err)
+					}
+				})
+			}
+			for range 100 {
+				if n, err := local.ReadAt(context.Background(), make([]byte, 4096), 0); n != 4096 || err != nil {
+					t.Fatalf("local read: %d, %v", n, err)
+				}
+			}
+			if err := local.Fsync(context.Background(), true); err != nil {
+				t.Errorf("local fsync: %v", err)
+			}
+			wg.Wait()
+			t.Logf("%d reads back after %v, deadline %v", n, time.Since(start), deadline)
+
+			if interrupts == "ignore" {
+				if held := r.Stats().Held; held != n {
+					t.Errorf("%d operations held, want %d", held, n)
+				}
+			}
+			command("release")
+			for end := time.Now().Add(20 * time.Second); r.Stats().Held > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("still held: %+v", r.Stats())
+				}
+			}
+			if n, err := hung.ReadAt(context.Background(), make([]byte, 4096), 0); n != 4096 || err != nil {
+				t.Errorf("after the release: %d, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestCancelledReadOnAHungBackingReturns(t *testing.T) {
+	path, command := slowBacking(t, 1<<20)
+	r := newTestReactor(t, Config{})
+	f := openPath(t, r, path)
+	command("interrupt ignore")
+	command("hang")
+	defer command("release")
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if _, err := f.ReadAt(ctx, make([]byte, 4096), 0); !errors.Is(err, syscall.EINTR) {
+		t.Error(err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := r.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("shutdown while the backing hangs: %v", err)
+	}
+}
+
+// threads counts this process's threads, kernel workers included.
+func threads(t *testing.T) (all, workers int) {
+	t.Helper()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		comm, err := os.ReadFile("/proc/self/task/" + task.Name() + "/comm")
+		if err == nil && strings.HasPrefix(string(comm), "iou-wrk") {
+			workers++
+		}
+	}
+	return len(tasks), workers
+}
+
+// rss is the resident memory of this process in bytes.
+func rss(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, resident int
+	if n, err := fmt.Sscan(string(b), &size, &resident); n != 2 {
+		t.Fatal(err)
+	}
+	return resident * os.Getpagesize()
+}
+
+// The bounds that docs/REACTOR.md states for 10,000 reads of 4 KiB blocked at once.
+const (
+	blockedReads   = 10_000
+	blockedThreads = 256 + 40  // the lane's workers, and the process's own threads
+	blockedMemory  = 160 << 20 // bytes beyond the idle process: a buffer and a goroutine each
+)
+
+func TestTenThousandBlockedReadsStayWithinBounds(t *testing.T) {
+	path, command := slowBacking(t, 1<<20)
+	r := newTestReactor(t, Config{})
+	slow := openPath(t, r, path)
+	local := openTemp(t, r, make([]byte, 1<<16), unix.O_RDWR)
+	before := rss(t)
+	command("hang")
+	defer command("release")
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for i := range blockedReads {
+		wg.Go(func() {
+			p := make([]byte, 4096)
+			n, err := slow.ReadAt(ctx, p, int64(i%256)*4096)
+			if err != nil || n != len(p) {
+				t.Errorf("blocked read: %d, %v", n, err)
+			}
+		})
+	}
+	for end := time.Now().Add(20 * time.Second); r.Stats().Blocking < blockedReads; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d in flight", r.Stats().Blocking, blockedReads)
+		}
+	}
+	for range 1000 {
+		if n, err := local.ReadAt(context.Background(), make([]byte, 4096), 0); n != 4096 || err != nil {
+			t.Fatalf("local read: %d, %v", n, err)
+		}
+	}
+	all, workers := threads(t)
+	grown := rss(t) - before
+	t.Logf("%d reads blocked: %d threads, %d of them kernel workers; %d MiB more memory", blockedReads, all, workers, grown>>20)
+	if all > blockedThreads {
+		t.Errorf("%d threads, bound %d", all, blockedThreads)
+	}
+	if grown > blockedMemory {
+		t.Errorf("%d bytes more memory, bound %d", grown, blockedMemory)
+	}
+	command("release")
+	wg.Wait()
+	cancel()
+}
