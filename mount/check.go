@@ -35,7 +35,7 @@ func checkSource(source string) error {
 	err := unix.Stat(source, &st)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q does not exist", source),
+		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q", source), cause: err,
 			hint: "the arguments are SOURCE MOUNTPOINT, in this order"}
 	case errors.Is(err, unix.ENOTCONN):
 		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q is a mount whose daemon is gone", source), cause: err,
@@ -53,7 +53,7 @@ func checkMountpoint(mountpoint string, nonEmpty bool) error {
 	err := unix.Stat(mountpoint, &st)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q does not exist", mountpoint),
+		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err,
 			hint: "mkdir -p " + mountpoint}
 	case errors.Is(err, unix.ENOTCONN):
 		return &Error{kind: ErrStale, msg: fmt.Sprintf("mountpoint %q is stale: its daemon is gone", mountpoint), cause: err,

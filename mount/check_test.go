@@ -38,9 +38,9 @@ func TestCheckRefuses(t *testing.T) {
 		kind                     error
 		says                     string
 	}{
-		{"missing source", "none", "mnt", Options{}, ErrSource, "does not exist"},
+		{"missing source", "none", "mnt", Options{}, ErrSource, "no such file"},
 		{"file as source", "src/file", "mnt", Options{}, ErrSource, "not a directory"},
-		{"missing mountpoint", "src", "none", Options{}, ErrMountpoint, "does not exist"},
+		{"missing mountpoint", "src", "none", Options{}, ErrMountpoint, "no such file"},
 		{"file as mountpoint", "src", "full/file", Options{}, ErrMountpoint, "not a directory"},
 		{"mountpoint with entries", "src", "full", Options{}, ErrMountpoint, "not empty"},
 		{"mountpoint in the source", "src", "src/in", Options{}, ErrDeadlock, "deadlock"},

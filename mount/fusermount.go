@@ -100,6 +100,8 @@ func fusermountError(mountpoint, said string, cause error) error {
 		e.hint = "an ordinary user can only mount on a directory of their own"
 	case strings.Contains(said, "too many"):
 		e.hint = "let root raise mount_max in /etc/fuse.conf"
+	case strings.Contains(said, "/dev/fuse: Permission denied"):
+		e.hint = "let root chmod 666 /dev/fuse, as udev does by default"
 	case strings.Contains(said, "/dev/fuse"):
 		e.hint = "load the module (modprobe fuse); in a container pass --device /dev/fuse"
 	case strings.Contains(said, "Operation not permitted"):

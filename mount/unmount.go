@@ -16,9 +16,11 @@ type Outcome int
 const (
 	// Clean: nobody used the mount any more when it was taken off.
 	Clean Outcome = iota
-	// Lazy: the mount left the tree while in use, and its users finished.
+	// Lazy: the mount left the tree while in use, and every request was
+	// answered. Files that were still open at the end, but idle, fail from
+	// then on.
 	Lazy
-	// Aborted: users were cut off.
+	// Aborted: requests were cut off.
 	Aborted
 )
 
@@ -83,8 +85,13 @@ func (m *Mount) Unmount(s Stages) (Outcome, error) {
 		m.log.WithFields(logrus.Fields{"mountpoint": m.info.Mountpoint, "outcome": m.outcome}).Info("unmounted")
 		return m.outcome, m.release()
 	}
-	m.outcome = Aborted
-	m.report("still in use, aborting the connection")
+	if n, err := Waiting(m.info.Device); err != nil || n > 0 {
+		m.outcome = Aborted
+		m.report("requests hang, aborting the connection")
+	} else {
+		m.outcome = Lazy
+		m.report("files are still open but idle, closing the connection")
+	}
 	// A connection that is gone by now has ended by itself.
 	if err := Abort(m.info.Device); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return m.outcome, errors.Join(err, m.release())

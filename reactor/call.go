@@ -51,9 +51,9 @@ func (c *call) wakeLocked(ev Event) (parked *Task) {
 
 // wait returns the event of a parked call. When ctx ends it cancels the
 // operation, and still waits for it unless it runs in a buffer of its own.
-func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+func (c *call) wait(ctx context.Context, id EventID, grace func() <-chan struct{}) Event {
 	if c.task != nil {
-		return c.task.await(ctx, c, d, userData, grace)
+		return c.task.await(ctx, c, id, grace)
 	}
 	done := ctx.Done()
 	if done == nil {
@@ -76,7 +76,7 @@ func (c *call) wait(ctx context.Context, d *driver, userData uint64, grace func(
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		reason = endDeadline
 	}
-	d.cancel(userData, reason)
+	id.driver.cancel(id, reason)
 	<-c.wake
 	return c.ev
 }

@@ -46,8 +46,9 @@ type driver struct {
 	mu       sync.Mutex
 	slots    []*slot
 	free     *slot
-	inFlight int // slots not free
-	held     int // of these, detached: their caller is gone
+	seq      uint64 // operations ever added
+	inFlight int    // slots not free
+	held     int    // of these, detached: their caller is gone
 	backlog  slotList
 	filled   []*slot       // in the submission queue, oldest first; nil for a cancel
 	cancels  []uint64      // user data of operations to cancel
@@ -134,7 +135,8 @@ func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
 	} else {
 		d.free = s.next
 	}
-	s.state, s.end, s.done, s.retry = slotQueued, endNone, 0, 0
+	d.seq++
+	s.seq, s.state, s.end, s.done, s.retry = d.seq, slotQueued, endNone, 0, 0
 	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
 	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
 	if d.inFlight++; d.inFlight == 1 {
@@ -228,6 +230,7 @@ func (d *driver) fill() {
 		}
 		s := d.backlog.pop()
 		s.state = slotInFlight
+		s.gen++
 		s.prepare(e)
 		e.SetUserData(s.userData())
 		d.filled = append(d.filled, s)
@@ -349,10 +352,9 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	if s.file != nil && s.file.unpin() {
 		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
 	}
-	id := EventID{d, s.userData()}
+	id := d.id(s)
 	w, buf := s.waker, s.buf
 	s.state = slotFree
-	s.gen++
 	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
 	s.next, d.free = d.free, s
 	if d.inFlight--; d.inFlight == 0 {
@@ -400,13 +402,11 @@ func (d *driver) unlockAndWake() {
 	}
 }
 
+func (d *driver) id(s *slot) EventID { return EventID{d, s.index, s.seq} }
+
 // find is the slot of an operation that has not ended, or nil. The caller holds mu.
-func (d *driver) find(userData uint64) *slot {
-	index := uint32(userData)
-	if int(index) >= len(d.slots) {
-		return nil
-	}
-	if s := d.slots[index]; s.state != slotFree && s.userData() == userData {
+func (d *driver) find(id EventID) *slot {
+	if s := d.slots[id.index]; s.state != slotFree && s.seq == id.seq {
 		return s
 	}
 	return nil
@@ -462,10 +462,10 @@ func (d *driver) cancelInKernel(s *slot) {
 	d.alarm(s, s.retry)
 }
 
-// cancel ends the operation of that user data early, if it has not ended.
-func (d *driver) cancel(userData uint64, reason endReason) {
+// cancel ends an operation early, if it has not ended.
+func (d *driver) cancel(id EventID, reason endReason) {
 	d.mu.Lock()
-	s := d.find(userData)
+	s := d.find(id)
 	if s == nil {
 		d.mu.Unlock()
 		return
@@ -497,7 +497,7 @@ func (d *driver) stop(s *slot, reason endReason) {
 		w := s.waker
 		s.waker = nil
 		d.held++
-		d.tell(w, Event{ID: EventID{d, s.userData()}, Err: reason.errno()})
+		d.tell(w, Event{ID: d.id(s), Err: reason.errno()})
 	}
 	d.unlockAndWake()
 	d.kick(d)
@@ -513,15 +513,15 @@ func (d *driver) stopAll() {
 			close(d.drained)
 		}
 	}
-	var live []uint64
+	var live []EventID
 	for _, s := range d.slots {
 		if s.state != slotFree {
-			live = append(live, s.userData())
+			live = append(live, d.id(s))
 		}
 	}
 	d.mu.Unlock()
-	for _, userData := range live {
-		d.cancel(userData, endCancel)
+	for _, id := range live {
+		d.cancel(id, endCancel)
 	}
 	d.kick(d)
 }

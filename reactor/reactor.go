@@ -296,7 +296,7 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 		t, err := r.slowLane()
 		if err == nil {
 			if id, ok := t.submit(op, c, f, buf); ok {
-				return c.wait(ctx, t.driver, id.userData, r.grace), nil
+				return c.wait(ctx, id, r.grace), nil
 			}
 			err = ErrClosed
 		}
@@ -316,13 +316,13 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 	}
 	s := d.add(op, c, f, buf)
 	c.slot = s
-	userData := s.userData()
+	id := d.id(s)
 	over := d.drive(c)
 	r.release(d)
 	if over {
 		return c.ev, nil
 	}
-	return c.wait(ctx, d, userData, r.grace), nil
+	return c.wait(ctx, id, r.grace), nil
 }
 
 // doTask performs an admitted operation for a task, on its executor's ring.
@@ -408,7 +408,7 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	}
 	s := d.add(op, w, f, buf)
 	d.arm(s)
-	id := EventID{d, s.userData()}
+	id := d.id(s)
 	d.drive(nil)
 	r.release(d)
 	return id, nil
@@ -460,7 +460,7 @@ func (r *Reactor) dismiss(size int, slow bool) {
 // event has come and not before.
 func (r *Reactor) Cancel(id EventID) {
 	if id.driver != nil {
-		id.driver.cancel(id.userData, endCancel)
+		id.driver.cancel(id, endCancel)
 	}
 }
 

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EventID names an operation in flight: the driver's number, the slot's
-// generation and its index. It is never used twice in a driver's first 2^32
-// uses of a slot, so that a late cancel cannot hit a stranger.
+// EventID names an operation. It is never used twice, so that a late cancel
+// cannot hit a stranger.
 type EventID struct {
-	driver   *driver
-	userData uint64
+	driver *driver
+	index  uint32 // of its slot
+	seq    uint64 // the how-manieth operation of the driver it is
 }
 
 // Event is the outcome of an operation.
@@ -63,7 +63,8 @@ func (e endReason) errno() syscall.Errno {
 // are guarded by the driver's mutex, but for what the kernel writes.
 type slot struct {
 	index uint32
-	gen   uint32
+	seq   uint64 // of its operation; see EventID
+	gen   uint32 // of its last submission, so that a late completion finds nobody
 	state slotState
 	end   endReason
 	async bool // IOSQE_ASYNC: hand to io-wq at once

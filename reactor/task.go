@@ -174,7 +174,7 @@ func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, li
 	s := th.add(op, c, f, buf)
 	s.limits = limits
 	c.slot, c.task = s, t
-	userData := s.userData()
+	id := th.id(s)
 	if t.e.alone() {
 		th.push()
 	}
@@ -185,16 +185,16 @@ func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, li
 	c.parked = true
 	th.arm(s)
 	th.unlockAndWake()
-	return t.await(ctx, c, th.driver, userData, grace), nil
+	return t.await(ctx, c, id, grace), nil
 }
 
 // await is call.wait for a task.
-func (t *Task) await(ctx context.Context, c *call, d *driver, userData uint64, grace func() <-chan struct{}) Event {
+func (t *Task) await(ctx context.Context, c *call, id EventID, grace func() <-chan struct{}) Event {
 	defer t.watch(ctx)()
 	for given := false; ; {
-		d.mu.Lock()
+		id.driver.mu.Lock()
 		done := c.done
-		d.mu.Unlock()
+		id.driver.mu.Unlock()
 		if done {
 			return c.ev
 		}
@@ -204,20 +204,20 @@ func (t *Task) await(ctx context.Context, c *call, d *driver, userData uint64, g
 			if errors.Is(err, context.DeadlineExceeded) {
 				reason = endDeadline
 			}
-			cancelAfter(d, userData, reason, grace)
+			cancelAfter(id, reason, grace)
 		}
 		t.park()
 	}
 }
 
 // cancelAfter cancels an operation once grace is over.
-func cancelAfter(d *driver, userData uint64, reason endReason, grace func() <-chan struct{}) {
+func cancelAfter(id EventID, reason endReason, grace func() <-chan struct{}) {
 	if ch := grace(); ch == closedChannel {
-		d.cancel(userData, reason)
+		id.driver.cancel(id, reason)
 	} else {
 		go func() { // ends with the grace
 			<-ch
-			d.cancel(userData, reason)
+			id.driver.cancel(id, reason)
 		}()
 	}
 }

@@ -127,7 +127,7 @@ func (t *thread) submit(op *Op, w Waker, f *File, buf *buffer) (id EventID, ok b
 		c.slot, c.parked = s, true
 	}
 	t.arm(s)
-	id = EventID{t.driver, s.userData()}
+	id = t.id(s)
 	t.mu.Unlock()
 	t.wakeUp()
 	return id, true
