@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	sys "github.com/iceber/iouring-go/syscall"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +23,10 @@ type ExecutorConfig struct {
 
 	// Commands gives the ring the 128-byte entries that [Command] needs.
 	Commands bool
+
+	// Lockdown restricts the ring to the operations of this package, those of
+	// a [Command] included if there are any. See [Config.Lockdown].
+	Lockdown bool
 
 	// Interrupts promises that [Task.Interrupt] is called when the context of
 	// something a task waits for ends. Contexts are not watched then, which
@@ -107,6 +112,12 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
 		bigEntries:  cfg.Commands,
+	}
+	if cfg.Lockdown {
+		ringCfg.lockdown = fileOps
+		if cfg.Commands {
+			ringCfg.lockdown = append(slices.Clone(fileOps), Opcode(sys.IORING_OP_URING_CMD))
+		}
 	}
 	_, err := startThread(ringCfg, cfg.Workers, nil, e.setup, e.loop)
 	if err != nil {

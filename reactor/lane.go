@@ -4,12 +4,13 @@ package reactor
 // would block on them, so every operation goes to io-wq at once (IOSQE_ASYNC).
 // io-wq hangs on the submitting thread, so one thread for all of them makes the
 // number of workers a bound; a hung backing fills them and touches nothing else.
-func newLane(workers int, limits []*Limits) (*thread, error) {
+func newLane(workers int, limits []*Limits, lockdown []Opcode) (*thread, error) {
 	cfg := ringConfig{
 		entries:     256,
 		completions: 8192,
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
+		lockdown:    lockdown,
 	}
 	return startThread(cfg, workers, limits,
 		func(t *thread) error { t.async = true; return nil },

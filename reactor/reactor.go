@@ -46,6 +46,10 @@ type Config struct {
 	// interrupted by every passing signal want some.
 	CancelDelay time.Duration
 
+	// Lockdown restricts every ring to the operations of this package and
+	// makes all of them in New, so that [ForbidNewRings] may follow.
+	Lockdown bool
+
 	// newQueue replaces the kernel's rings in tests.
 	newQueue func(efd int) (queue, error)
 }
@@ -121,7 +125,21 @@ func New(cfg Config) (*Reactor, error) {
 	}
 	// Ends when the eventfd is closed; Close awaits it.
 	go r.reapLoop()
+	if cfg.Lockdown {
+		if _, err := r.slowLane(); err != nil {
+			r.Close()
+			return nil, err
+		}
+	}
 	return r, nil
+}
+
+// lockdown is what the rings may do, nil for everything.
+func (r *Reactor) lockdown() []Opcode {
+	if r.cfg.Lockdown {
+		return fileOps
+	}
+	return nil
 }
 
 func (r *Reactor) addRing(efd int) error {
@@ -139,18 +157,23 @@ func (r *Reactor) newQueue(efd int) (queue, error) {
 	if r.cfg.newQueue != nil {
 		return r.cfg.newQueue(efd)
 	}
-	q, err := newRing(ringConfig{
+	cfg := ringConfig{
 		entries:     64,
 		completions: 1024,
 		flags:       sys.IORING_SETUP_COOP_TASKRUN,
 		optional:    sys.IORING_SETUP_COOP_TASKRUN,
-	})
+		lockdown:    r.lockdown(),
+	}
+	q, err := newRing(cfg)
 	if err != nil {
 		return nil, err
 	}
 	err = q.limitWorkers(r.cfg.RingWorkers)
 	if err == nil {
 		err = q.registerEventfd(efd)
+	}
+	if err == nil {
+		err = q.enable(cfg)
 	}
 	if err != nil {
 		q.close()
@@ -359,7 +382,7 @@ func (r *Reactor) slowLane() (*thread, error) {
 		return nil, ErrClosed
 	}
 	if r.lane == nil {
-		lane, err := newLane(r.cfg.Workers, []*Limits{r.slow, r.limits})
+		lane, err := newLane(r.cfg.Workers, []*Limits{r.slow, r.limits}, r.lockdown())
 		if err != nil {
 			return nil, err
 		}

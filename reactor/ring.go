@@ -19,6 +19,10 @@ type ringConfig struct {
 	flags       uint32 // IORING_SETUP_*; those an older kernel lacks are dropped if in optional
 	optional    uint32 // subset of flags that may be dropped on EINVAL
 	bigEntries  bool   // 128-byte submission entries
+
+	// lockdown makes the ring a disabled one that enable restricts to these
+	// opcodes and starts. nil: it takes everything at once.
+	lockdown []Opcode
 }
 
 // ring is one io_uring instance, mapped into memory. See [queue] for what may
@@ -60,6 +64,9 @@ func newRing(cfg ringConfig) (*ring, error) {
 	optional := cfg.optional | sys.IORING_SETUP_SUBMIT_ALL
 	if cfg.bigEntries {
 		params.Flags |= sys.IORING_SETUP_SQE128
+	}
+	if cfg.lockdown != nil {
+		params.Flags |= sys.IORING_SETUP_R_DISABLED
 	}
 	fd, err := sys.IOURingSetup(uint(cfg.entries), &params)
 	for errors.Is(err, syscall.EINVAL) && params.Flags&optional != 0 {

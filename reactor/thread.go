@@ -55,6 +55,10 @@ func startThread(cfg ringConfig, workers int, limits []*Limits, setup func(*thre
 				return
 			}
 		}
+		if err := t.ring.enable(cfg); err != nil {
+			started <- err
+			return
+		}
 		started <- nil
 		loop(t)
 	}()
