@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# The command line: help, version, exit codes, logs, stats, completions.
+
+load helpers
+
+# says STATUS TEXT COMMAND... fails unless the command ends with the status and
+# its standard error begins with "uringfs: " and holds the text.
+says() {
+	local want=$1 text=$2
+	shift 2
+	run --separate-stderr timeout 20 "$@"
+	# shellcheck disable=SC2154 # set by run
+	[[ $status -eq $want && $stderr == "uringfs: "*"$text"* ]] || {
+		echo "status $status, said: $stderr" >&2
+		return 1
+	}
+	fails mountpoint -q "$mnt"
+}
+
+@test "--help and --version print to standard output and need no arguments" {
+	expect_no_io
+	run -0 --separate-stderr "$URINGFS" --help
+	[[ $output == *Usage:* && $output == *Examples:* && $output == *"/etc/fstab"* && -z $stderr ]]
+	run -0 --separate-stderr "$URINGFS" --version
+	[[ $output == "uringfs "* && -z $stderr ]]
+	run -0 "$URINGFS" help options
+	[[ $output == *"transport=auto|uring|dev"* ]]
+}
+
+@test "each failure has its exit code, in the background and in the foreground" {
+	expect_no_io
+	mkdir "$source/below" "$top/full"
+	: >"$top/full/file"
+	local f
+	for f in "" -f; do
+		says 1 "SOURCE" "$URINGFS" $f
+		says 1 "MOUNTPOINT" "$URINGFS" $f "$source"
+		says 1 "comes after" "$URINGFS" $f "$source" "$mnt" more
+		says 1 "unknown flag" "$URINGFS" $f --no-such-flag "$source" "$mnt"
+		says 1 "log-level" "$URINGFS" $f --log-level=shout "$source" "$mnt"
+		says 1 "log-format" "$URINGFS" $f --log-format=xml "$source" "$mnt"
+		says 1 "log file" "$URINGFS" $f --log-file=/nonexistent/log "$source" "$mnt"
+		says 10 "no such file" "$URINGFS" $f "$top/missing" "$mnt"
+		says 10 "not a directory" "$URINGFS" $f "$top/full/file" "$mnt"
+		says 11 "no such file" "$URINGFS" $f "$source" "$top/missing"
+		says 11 "not a directory" "$URINGFS" $f "$source" "$top/full/file"
+		says 11 "not empty" "$URINGFS" $f "$source" "$top/full"
+		says 13 "deadlock" "$URINGFS" $f "$source" "$source/below"
+		says 13 "deadlock" "$URINGFS" $f / "$mnt"
+	done
+}
+
+@test "a second mount on the same mountpoint is refused and says what is there" {
+	expect_no_io
+	echo x >"$source/f"
+	mount_fs
+	run --separate-stderr "$URINGFS" "$source" "$mnt"
+	[ "$status" -eq 11 ]
+	[[ $stderr == *"already"*"uringfs umount"* ]]
+}
+
+@test "the log is text or JSON, and SIGHUP follows a rotation" {
+	"$URINGFS" --log-file "$log" --log-format=json "$source" "$mnt" 3>&-
+	daemon=$(daemon_of "$mnt") fds_at_start=$(open_files "$daemon")
+	echo x >"$mnt/f"
+	jq -e 'select(.msg == "mounted") | .mountpoint' "$log"
+	mv "$log" "$log.1"
+	kill -HUP "$daemon"
+	await 5 test -e "$log"
+	kill -USR1 "$daemon"
+	await 5 grep -q counters "$log"
+	[ "$(jq -r 'select(.msg == "counters") | .stats.reactor.completed' "$log")" -gt 0 ]
+}
+
+@test "stats prints JSON or one field, and touches nothing on the mount" {
+	mount_fs
+	seq 100 >"$mnt/f"
+	"$URINGFS" stats "$mnt" | jq -e '.reactor.bytes_written > 0 and .tree.nodes > 0 and .pid > 1'
+	[ "$("$URINGFS" stats --field mountpoint "$mnt")" = "$mnt" ]
+	run -1 "$URINGFS" stats --field no.such "$mnt"
+	kill -STOP "$daemon"
+	run timeout 2 "$URINGFS" stats "$mnt" # the daemon itself is stopped: no answer, but no hang in the mount
+	kill -CONT "$daemon"
+	[ "$status" -eq 124 ]
+}
+
+@test "stats of what is not a mount has an exit code of its own" {
+	expect_no_io
+	says 22 "not a mountpoint" "$URINGFS" stats "$mnt"
+	says 22 "type proc" "$URINGFS" stats /proc
+}
+
+@test "--control none opens no socket, --control PATH that one" {
+	expect_no_io
+	"$URINGFS" --control "$top/socket" "$source" "$mnt" 3>&-
+	[ "$("$URINGFS" stats --control "$top/socket" --field mountpoint "$mnt")" = "$mnt" ]
+	daemon=$("$URINGFS" stats --control "$top/socket" --field pid "$mnt") fds_at_start=99
+	umount "$mnt"
+	await_exit "$daemon"
+	[ ! -e "$top/socket" ]
+	"$URINGFS" --control none "$source" "$mnt" 3>&-
+	run -22 "$URINGFS" stats "$mnt"
+	daemon=$(pgrep -f "$URINGFS --control none $source")
+	umount "$mnt"
+	await_exit "$daemon"
+}
+
+@test "completions know the options and their values" {
+	expect_no_io
+	local shell
+	for shell in bash zsh fish; do
+		[ -n "$("$URINGFS" completion "$shell")" ]
+	done
+	run -0 "$URINGFS" __complete -o ro,transport= ''
+	run -0 "$URINGFS" __complete -o ro,tra
+	[[ $output == *"ro,transport=uring"* ]]
+}
+
+@test "a shell that waits for the output goes on when the mount is up" {
+	expect_no_io
+	local out
+	out=$(timeout 10 "$URINGFS" "$source" "$mnt" 2>&1 3>&-)
+	daemon=$(daemon_of "$mnt") fds_at_start=$(open_files "$daemon")
+	[ -z "$out" ]
+}

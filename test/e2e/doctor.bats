@@ -1,0 +1,33 @@
+#!/usr/bin/env bats
+# uringfs doctor: findings, remedies, exit status, JSON.
+
+load helpers
+
+@test "this host is fit, and each finding that is not ok has a remedy or a reason" {
+	expect_no_io
+	run -0 "$URINGFS" doctor "$source"
+	[[ $output == *"io_uring"* && $output == *"backing"* ]]
+	"$URINGFS" doctor --json "$source" | jq -e '.fit and (.findings | length > 10) and all(.findings[]; .name and .state and .says)'
+	[ -z "$(ls -A "$source")" ]
+}
+
+@test "a missing source is a failure" {
+	expect_no_io
+	run -30 "$URINGFS" doctor "$top/missing"
+	[[ $output == *"fail"*"source"* ]]
+}
+
+@test "a host that forbids io_uring, as Docker's seccomp profile does, is told so with a remedy" {
+	expect_no_io
+	command -v strace >/dev/null || skip "no strace to make io_uring_setup fail"
+	run -30 denied "$URINGFS" doctor
+	[[ $output == *"fail"*"io_uring"*"seccomp"* ]]
+	run --separate-stderr denied "$URINGFS" -f "$source" "$mnt"
+	[ "$status" -eq 15 ]
+	# shellcheck disable=SC2154 # set by run
+	[[ $stderr == *"uringfs: "*"hint: "*"seccomp"* ]]
+	fails mountpoint -q "$mnt"
+}
+
+# denied COMMAND... runs it where io_uring_setup(2) gives EPERM.
+denied() { timeout 20 strace -f -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM "$@"; }

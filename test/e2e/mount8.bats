@@ -1,0 +1,72 @@
+#!/usr/bin/env bats
+# mount(8) and /etc/fstab, in a mount namespace of the test's own, so that the
+# helper and the table are not the machine's.
+
+load helpers
+
+# with_helper COMMAND runs a shell command in a namespace where mount(8) finds
+# our helpers, and /etc/fstab has one line.
+with_helper() {
+	local dir=$BATS_TEST_TMPDIR/sbin
+	mkdir -p "$dir"
+	echo "$source $mnt fuse.uringfs noauto,allow_other,noatime,x-systemd.automount 0 0" >"$dir/fstab"
+	HELPER_DIR=$dir unshare -m --propagation private bash -euo pipefail -c '
+		mkdir "$HELPER_DIR/upper" "$HELPER_DIR/work" 2>/dev/null || true
+		mount -t tmpfs tmpfs "$HELPER_DIR/work"
+		mkdir "$HELPER_DIR/work/up" "$HELPER_DIR/work/w"
+		# Symbolic links resolve /sbin to /usr/sbin on merged systems.
+		sbin=$(readlink -f /sbin)
+		mount -t overlay overlay -o "lowerdir=$sbin,upperdir=$HELPER_DIR/work/up,workdir=$HELPER_DIR/work/w" "$sbin"
+		ln -s "$URINGFS" "$sbin/mount.fuse.uringfs"
+		ln -s "$URINGFS" "$sbin/mount.uringfs"
+		mount --bind "$HELPER_DIR/fstab" /etc/fstab
+		'"$1"
+}
+
+setup() {
+	make_directories
+	[ -f /etc/fstab ] || skip "no /etc/fstab to cover"
+	export source mnt top
+}
+
+@test "mount -t fuse.uringfs and -t uringfs" {
+	expect_no_io
+	echo here >"$source/f"
+	with_helper '
+		for type in fuse.uringfs uringfs; do
+			mount -t $type -o ro,noexec "$source" "$mnt"
+			grep -q here "$mnt/f"
+			grep " $mnt " /proc/mounts | grep -q "fuse.uringfs ro,.*noexec"
+			umount "$mnt"
+		done'
+}
+
+@test "a line in /etc/fstab: mount, remount, umount by mountpoint" {
+	expect_no_io
+	echo here >"$source/f"
+	with_helper '
+		mount "$mnt"
+		grep -q here "$mnt/f"
+		grep " $mnt " /proc/mounts | grep -q "allow_other"
+		mount -o remount,ro "$mnt"
+		! touch "$mnt/f" 2>/dev/null
+		grep -q here "$mnt/f"
+		umount "$mnt"'
+}
+
+@test "failures come back through mount(8), with its own exit code and our words" {
+	expect_no_io
+	with_helper '
+		code=0
+		mount -t fuse.uringfs -o alow_other "$source" "$mnt" 2>"$top/err" || code=$?
+		[ $code -eq 1 ] && grep -q allow_other "$top/err"
+		code=0
+		mount -t fuse.uringfs "$top/missing" "$mnt" 2>"$top/err" || code=$?
+		[ $code -eq 32 ] && grep -q "no such file" "$top/err"
+		# -s passes over unknown words.
+		mount -s -t fuse.uringfs -o alow_other "$source" "$mnt"
+		umount "$mnt"
+		# -f mounts nothing.
+		mount -f -t fuse.uringfs "$source" "$mnt"
+		! mountpoint -q "$mnt"'
+}

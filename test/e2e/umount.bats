@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# Ways out: umount, fusermount3 -u, uringfs umount, stale mounts, recover.
+
+load helpers
+
+@test "umount, fusermount3 -u and uringfs umount all end the daemon" {
+	expect_no_io
+	local how
+	for how in umount "fusermount3 -u" "$URINGFS umount"; do
+		mount_fs
+		$how "$mnt"
+		await_exit "$daemon"
+		fails mountpoint -q "$mnt"
+	done
+}
+
+@test "uringfs umount returns when the daemon is gone" {
+	expect_no_io
+	for _ in 1 2 3 4 5; do
+		mount_fs
+		"$URINGFS" umount "$mnt"
+		# Dead, even if init has not buried it yet.
+		fails grep -q '^State:.[^Z]' "/proc/$daemon/status"
+	done
+}
+
+@test "a busy mount is refused and the holders are named" {
+	seq 10 >"$source/f"
+	mount_fs
+	exec 8<"$mnt/f"
+	run -21 --separate-stderr "$URINGFS" umount "$mnt"
+	exec 8<&-
+	# shellcheck disable=SC2154 # set by run
+	[[ $stderr == *"busy"*"[$$]"*"$mnt/f"* ]]
+	read -r < "$mnt/f"
+}
+
+@test "--lazy leaves open files usable" {
+	seq 10 >"$source/f"
+	mount_fs
+	exec 8<"$mnt/f"
+	"$URINGFS" umount --lazy "$mnt"
+	fails mountpoint -q "$mnt"
+	[ "$(cat <&8)" = "$(seq 10)" ]
+	exec 8<&-
+	await_exit "$daemon"
+}
+
+@test "--force cuts readers off" {
+	seq 10 >"$source/f"
+	mount_fs
+	exec 8<"$mnt/f"
+	"$URINGFS" umount --force "$mnt"
+	fails mountpoint -q "$mnt"
+	fails cat <&8
+	exec 8<&-
+	await_exit "$daemon"
+}
+
+@test "a mount whose daemon was killed is cleaned by umount" {
+	expect_no_io
+	mount_fs
+	kill -KILL "$daemon"
+	await_exit "$daemon"
+	run timeout 5 stat "$mnt"
+	[[ $output == *"not connected"* ]]
+	"$URINGFS" umount "$mnt"
+	fails mountpoint -q "$mnt"
+	stat "$mnt"
+}
+
+@test "a stale mountpoint is refused, and taken over with -o recover" {
+	echo x >"$source/f"
+	mount_fs
+	kill -KILL "$daemon"
+	await_exit "$daemon"
+	run -12 --separate-stderr "$URINGFS" "$source" "$mnt"
+	[[ $stderr == *stale*recover* ]]
+	mount_fs recover
+	[ "$(cat "$mnt/f")" = x ]
+	# One mount and not two on top of each other.
+	[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
+}
+
+@test "recover leaves a healthy mount and a foreign one alone" {
+	expect_no_io
+	echo x >"$source/f"
+	mount_fs
+	run -11 "$URINGFS" -o recover "$source" "$mnt"
+	unmount
+	mount_fs subtype=other
+	kill -KILL "$daemon"
+	await_exit "$daemon"
+	run -12 --separate-stderr "$URINGFS" -o recover "$source" "$mnt"
+	[[ $stderr == *"not one of ours"* ]]
+	umount -l "$mnt"
+}
+
+@test "auto_unmount cleans up after SIGKILL" {
+	expect_no_io
+	mount_fs auto_unmount
+	kill -KILL "$daemon"
+	await_exit "$daemon"
+	gone() { ! mountpoint -q "$mnt"; }
+	await 10 gone
+}
+
+@test "umount of what is not ours is refused" {
+	expect_no_io
+	run -22 --separate-stderr "$URINGFS" umount "$mnt"
+	[[ $stderr == *"not a mountpoint"* ]]
+	run -22 --separate-stderr "$URINGFS" umount /proc
+	[[ $stderr == *"type proc"* ]]
+	mountpoint -q /proc
+}
+
+@test "several mountpoints at once, one of them wrong: the others are unmounted" {
+	expect_no_io
+	mount_fs
+	run -22 "$URINGFS" umount "$top/missing" "$mnt"
+	fails mountpoint -q "$mnt"
+	await_exit "$daemon"
+}
