@@ -114,11 +114,10 @@ func (n *node) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 // does not undo another.
 func (n *node) setattr(c caller, fd int, h *handle, in *fuse.SetAttrIn) syscall.Errno {
 	valid := in.Valid &^ (fuse.FATTR_FH | fuse.FATTR_LOCKOWNER | fuse.FATTR_CTIME)
-	_, setsUID := in.GetUID()
-	_, setsGID := in.GetGID()
-	// A request that sets nothing is chown(-1, -1) or the kernel's way to say
-	// that a write takes set-id bits and capabilities away.
-	if setsUID || setsGID || valid&^fuse.FATTR_KILL_SUIDGID == 0 {
+	if valid&^fuse.FATTR_KILL_SUIDGID == 0 {
+		return n.touch(c, fd)
+	}
+	if valid&(fuse.FATTR_UID|fuse.FATTR_GID) != 0 {
 		if errno := n.chown(c, fd, in); errno != 0 {
 			return errno
 		}
@@ -129,10 +128,8 @@ func (n *node) setattr(c caller, fd int, h *handle, in *fuse.SetAttrIn) syscall.
 		}
 	}
 	if size, ok := in.GetSize(); ok {
-		if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
-			n.killPriv(c, fd)
-		}
-		if errno := n.truncate(fd, h, int64(size)); errno != 0 {
+		truncate := func() syscall.Errno { return n.truncate(fd, h, int64(size)) }
+		if errno := n.changeAs(c, fd, in.Valid&fuse.FATTR_KILL_SUIDGID != 0, truncate); errno != 0 {
 			return errno
 		}
 	}
@@ -160,6 +157,28 @@ func (n *node) chown(c caller, fd int, in *fuse.SetAttrIn) syscall.Errno {
 	return toErrno(unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH))
 }
 
+// touch answers a request that changes nothing. It comes from chown(-1, -1),
+// and also before a write that takes set-id bits or capabilities away; the
+// kernel makes no difference, but the second needs a writer.
+func (n *node) touch(c caller, fd int) syscall.Errno {
+	chown := func() syscall.Errno {
+		return toErrno(unix.Fchownat(fd, "", -1, -1, unix.AT_EMPTY_PATH))
+	}
+	capsDropped := n.capsDropped.Swap(false)
+	mayWrite := n.writers.Load() > 0
+	if c.uid == 0 || !n.tree.id.switches {
+		if capsDropped && mayWrite {
+			return 0 // a write by root: capabilities went, set-id bits stay
+		}
+		return chown()
+	}
+	errno := n.tree.id.run(c, true, chown)
+	if errno == syscall.EPERM && mayWrite {
+		return 0 // a write by somebody else than the owner, who clears the bits later
+	}
+	return errno
+}
+
 func (n *node) chmod(fd int, mode uint32) syscall.Errno {
 	// Set before the bits are there, so that no write misses them.
 	if mode&setIDBits != 0 {
@@ -172,21 +191,17 @@ func (n *node) chmod(fd int, mode uint32) syscall.Errno {
 	return toErrno(err)
 }
 
+// truncate sets the size. truncate(2) leaves the times of a file alone that has
+// the size already, where ftruncate(2) does not.
 func (n *node) truncate(fd int, h *handle, size int64) syscall.Errno {
-	if h != nil && h.writable() {
-		return ftruncate(h.file.Fd(), size)
-	}
-	wfd, errno := n.tree.reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
-	if errno != 0 {
-		return errno
-	}
-	defer unix.Close(wfd)
-	return ftruncate(wfd, size)
-}
-
-func ftruncate(fd int, size int64) syscall.Errno {
 	for {
-		if err := unix.Ftruncate(fd, size); err != syscall.EINTR {
+		var err error
+		if h != nil && h.writable() {
+			err = unix.Ftruncate(h.file.Fd(), size)
+		} else {
+			err = unix.Truncate(procPath(fd), size)
+		}
+		if err != syscall.EINTR {
 			return toErrno(err)
 		}
 	}
@@ -211,6 +226,21 @@ func (n *node) setTimes(fd int, in *fuse.SetAttrIn) syscall.Errno {
 		err = unix.UtimesNanoAt(n.tree.procFD, procName(fd), ts, 0)
 	}
 	return toErrno(err)
+}
+
+// changeAs runs change. If kill says that the caller may not leave set-id bits
+// and the file has some, it runs as the caller, for the backing to decide which
+// go; or it clears them first, where the caller has rights we cannot see.
+func (n *node) changeAs(c caller, fd int, kill bool, change func() syscall.Errno) syscall.Errno {
+	if !kill || !n.setID.Load() {
+		return change()
+	}
+	errno := n.tree.id.run(c, true, change)
+	if errno == syscall.EACCES || errno == syscall.EPERM {
+		n.killPriv(c, fd)
+		return change()
+	}
+	return errno
 }
 
 // killPriv clears the set-id bits that c may not leave on a file it changes.

@@ -44,7 +44,7 @@ func callerOf(ctx context.Context) caller {
 	return caller{uid: c.Uid, gid: c.Gid, pid: c.Pid & pidMask, extra: c.Pid &^ pidMask}
 }
 
-func (c caller) umask() uint32  { return c.extra >> extraShift & 0777 }
+func (c caller) umask() uint32  { return c.extra & extraUmask >> extraShift }
 func (c caller) killPriv() bool { return c.extra&extraKillPriv != 0 }
 func (c caller) appends() bool  { return c.extra&extraAppend != 0 }
 

@@ -73,13 +73,17 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 	}
 	n.tree.openFiles.Add(1)
 	appends := flags&syscall.O_APPEND != 0
-	return &handle{
+	h := &handle{
 		node:      n,
 		file:      file,
 		flags:     uint32(flags &^ syscall.O_APPEND),
 		canAppend: appends,
 		appending: appends,
-	}, 0
+	}
+	if h.writable() {
+		n.writers.Add(1)
+	}
+	return h, 0
 }
 
 // fuseFlags says how the kernel is to treat the handle, which was opened with
@@ -135,12 +139,12 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	var h *handle
 	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
 		c := callerOf(ctx)
-		errno = n.tree.block(func() (errno syscall.Errno) {
-			if flags&syscall.O_TRUNC != 0 && c.killPriv() {
-				n.killPriv(c, p.fd)
-			}
-			h, errno = n.open(p.fd, flags)
-			return errno
+		kill := flags&syscall.O_TRUNC != 0 && c.killPriv()
+		errno = n.tree.block(func() syscall.Errno {
+			return n.changeAs(c, p.fd, kill, func() (errno syscall.Errno) {
+				h, errno = n.open(p.fd, flags)
+				return errno
+			})
 		})
 	} else {
 		h, errno = n.open(p.fd, flags)
@@ -258,7 +262,24 @@ func (h *handle) Fsync(ctx context.Context, flags uint32) syscall.Errno {
 var _ = (fusefs.FileAllocater)((*handle)(nil))
 
 func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
+	h.changed(ctx)
 	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
+}
+
+// changed clears set-id bits before a change whose request does not say whether
+// the caller may leave them: only root is taken to.
+func (h *handle) changed(ctx context.Context) {
+	if !h.node.setID.Load() {
+		return
+	}
+	c := callerOf(ctx)
+	if c.uid == 0 {
+		return
+	}
+	h.node.tree.block(func() syscall.Errno {
+		h.node.killPriv(c, h.file.Fd())
+		return 0
+	})
 }
 
 var _ = (fusefs.FileFlusher)((*handle)(nil))
@@ -284,6 +305,9 @@ var _ = (fusefs.FileReleaser)((*handle)(nil))
 func (h *handle) Release(ctx context.Context) syscall.Errno {
 	t := h.node.tree
 	t.openFiles.Add(-1)
+	if h.writable() {
+		h.node.writers.Add(-1)
+	}
 	return t.block(func() syscall.Errno { return toErrno(h.file.Close()) })
 }
 
@@ -313,6 +337,7 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 	if !ok1 || !ok2 {
 		return 0, syscall.EBADF
 	}
+	to.changed(ctx)
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
 		in, out := int64(offIn), int64(offOut)

@@ -49,6 +49,10 @@ type node struct {
 	// setID tells whether the inode had set-user-id or set-group-id when its
 	// mode was last seen, so that most writes need not look.
 	setID atomic.Bool
+	// capsDropped tells that root's last act was to remove file capabilities.
+	capsDropped atomic.Bool
+	// writers counts the handles that are open for writing.
+	writers atomic.Int32
 
 	cache cacheState
 }

@@ -7,16 +7,14 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
-
-	"github.com/uringfs/uringfs/fs"
 )
 
 // cached are the timeouts most mounts will run with.
-var cached = fs.Options{AttrTimeout: time.Second, EntryTimeout: time.Second}
+var cached = testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second}
 
 // The tree passes go-fuse's own POSIX tests, with and without kernel caches.
 func TestPosixtest(t *testing.T) {
-	for name, opts := range map[string]fs.Options{"cached": cached, "uncached": {}, "writeback": {
+	for name, opts := range map[string]testOptions{"cached": cached, "uncached": {}, "writeback": {
 		AttrTimeout: time.Second, EntryTimeout: time.Second, WritebackCache: true,
 	}} {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,9 @@ import (
 const serveEnv = "URINGFS_TEST_SERVE" // value: a serveConfig
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(actEnv); dir != "" {
+		os.Exit(act(dir))
+	}
 	if cfg := os.Getenv(serveEnv); cfg != "" {
 		if err := serve(cfg); err != nil {
 			fmt.Fprintln(os.Stderr, "serve:", err)
@@ -40,11 +44,31 @@ func TestMain(m *testing.M) {
 // serveConfig is what the daemon process of a test is told.
 type serveConfig struct {
 	Source, Mountpoint string
-	Options            fs.Options
+	Options            testOptions
 	MountOptions       []string
 	NoFile             uint64 // RLIMIT_NOFILE, or 0
 	NoDefaultPerms     bool
 	Debug              bool
+	Loopback           bool // serve go-fuse's path-based loopback instead
+}
+
+// testOptions are the Options that can be sent to the daemon.
+type testOptions struct {
+	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
+
+	BackingDirect, NoXattr, ACL, WritebackCache, DirectIO, KeepCache, NoAtime bool
+
+	MaxNodeFDs int
+}
+
+func (o testOptions) options(io fs.IO) fs.Options {
+	return fs.Options{
+		IO:          io,
+		AttrTimeout: o.AttrTimeout, EntryTimeout: o.EntryTimeout, NegativeTimeout: o.NegativeTimeout,
+		BackingDirect: o.BackingDirect, NoXattr: o.NoXattr, ACL: o.ACL, WritebackCache: o.WritebackCache,
+		DirectIO: o.DirectIO, KeepCache: o.KeepCache, NoAtime: o.NoAtime,
+		MaxNodeFDs: o.MaxNodeFDs,
+	}
 }
 
 func serve(config string) error {
@@ -59,8 +83,7 @@ func serve(config string) error {
 			return err
 		}
 	}
-	cfg.Options.IO = blockingIO{}
-	tree, err := fs.New(cfg.Source, cfg.Options)
+	tree, err := fs.New(cfg.Source, cfg.Options.options(blockingIO{}))
 	if err != nil {
 		return err
 	}
@@ -82,7 +105,17 @@ func serve(config string) error {
 	if !cfg.NoDefaultPerms {
 		opts.MountOptions.Options = append(opts.MountOptions.Options, "default_permissions")
 	}
-	server, err := fuse.NewServer(tree.RawFileSystem(&opts), cfg.Mountpoint, &opts.MountOptions)
+	raw := tree.RawFileSystem(&opts)
+	if cfg.Loopback {
+		root, err := fusefs.NewLoopbackRoot(cfg.Source)
+		if err != nil {
+			return err
+		}
+		opts.RootStableAttr = nil
+		opts.MountOptions.ExtraCapabilities = 0
+		raw = fusefs.NewNodeFS(root, &opts)
+	}
+	server, err := fuse.NewServer(raw, cfg.Mountpoint, &opts.MountOptions)
 	if err != nil {
 		return err
 	}

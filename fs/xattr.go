@@ -83,9 +83,13 @@ func (n *node) Setxattr(ctx context.Context, attr string, data []byte, flags uin
 var _ = (fusefs.NodeRemovexattrer)((*node)(nil))
 
 func (n *node) Removexattr(ctx context.Context, attr string) syscall.Errno {
-	return n.changeXattr(ctx, attr, func(path string) error {
+	errno := n.changeXattr(ctx, attr, func(path string) error {
 		return unix.Removexattr(path, attr)
 	})
+	if errno == 0 && attr == "security.capability" && callerOf(ctx).uid == 0 {
+		n.capsDropped.Store(true) // see touch
+	}
+	return errno
 }
 
 func (n *node) changeXattr(ctx context.Context, attr string, change func(path string) error) syscall.Errno {

@@ -1,0 +1,144 @@
+package fs_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What the plain backing answers, the mount answers: every script of the suite
+// gives the same transcript in both places.
+func TestConformance(t *testing.T) {
+	needRoot(t)
+	for _, backing := range backings(t) {
+		t.Run(backing.name, func(t *testing.T) {
+			dir := backing.mount(t)
+			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
+			conform(t, backing.name, dir, opts, nil)
+		})
+	}
+}
+
+// The same as an ordinary user: daemon and callers are one user, who mounts
+// with fusermount3. Steps of the scripts' other users are that user's, too.
+func TestConformanceUnprivileged(t *testing.T) {
+	needRoot(t)
+	if _, err := exec.LookPath("fusermount3"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	for _, backing := range backings(t) {
+		t.Run(backing.name, func(t *testing.T) {
+			dir := backing.mount(t)
+			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second}
+			conform(t, backing.name, dir, opts, &syscall.Credential{Uid: 1001, Gid: 1001})
+		})
+	}
+}
+
+func conform(t *testing.T, backing, dir string, opts testOptions, cred *syscall.Credential) {
+	plain, source := filepath.Join(dir, "plain"), filepath.Join(dir, "source")
+	for _, d := range []string{plain, source} {
+		if err := os.Mkdir(d, 0777); err != nil {
+			t.Fatal(err)
+		}
+		if cred != nil {
+			if err := os.Chown(d, int(cred.Uid), int(cred.Gid)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	openUp(t, dir)
+	d := startMount(t, serveConfig{
+		Source: source, Options: opts,
+		// What a path-based passthrough fails, for comparison.
+		Loopback: os.Getenv("URINGFS_TEST_LOOPBACK") != "",
+	}, cred)
+	scripts := subjects()
+	var names []string
+	for name := range scripts {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	steps := 0
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			steps += compare(t, backing, name, scripts[name], plain, d.dir, cred)
+		})
+	}
+	t.Logf("%d calls compared", steps)
+}
+
+// compare runs script in a new directory below each of plain and mount.
+func compare(t *testing.T, backing, name string, script []string, plain, mount string, cred *syscall.Credential) int {
+	t.Helper()
+	var got [2][]string
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i, base := range []string{plain, mount} {
+		dir := filepath.Join(base, name)
+		wg.Go(func() { got[i], errs[i] = runScript(dir, script, cred) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	differ, known := 0, map[string]int{}
+	for i, step := range script {
+		if got[0][i] == got[1][i] {
+			continue
+		}
+		if reason := deviation(backing, name, script, i); reason != "" {
+			known[reason]++
+			continue
+		}
+		if differ++; differ <= 20 {
+			t.Errorf("step %d: %s\n plain: %s\n mount: %s\n after: %s", i, short(step), short(got[0][i]), short(got[1][i]),
+				short(strings.Join(script[max(i-6, 0):i], "; ")))
+		}
+	}
+	if differ > 20 {
+		t.Errorf("%d of %d steps differ", differ, len(script))
+	}
+	for reason, n := range known {
+		t.Logf("%d steps differ as documented: %s", n, reason)
+	}
+	return len(script)
+}
+
+// deviation says why step i of a script may differ; docs/CONFORMANCE.md lists
+// the same. Empty means that it may not.
+func deviation(backing, name string, script []string, i int) string {
+	fields := strings.Fields(script[i])
+	user, call := fields[0], fields[1]
+	recent := strings.Join(script[max(i-8, 0):i+1], "\n")
+	switch {
+	case backing == "btrfs" && call == "listxattr" && user != super:
+		return "btrfs lists trusted.* to everybody, the mount to root alone"
+	case name == "space" && collapses.MatchString(recent):
+		return "FUSE in the kernel refuses FALLOC_FL_COLLAPSE_RANGE, INSERT_RANGE and UNSHARE_RANGE"
+	case backing == "btrfs" && name == "killpriv" && strings.Contains(recent, "fallocate k 3 "):
+		return "btrfs leaves set-id bits and capabilities when a hole is punched into nothing; the kernel takes them before it asks"
+	}
+	return ""
+}
+
+var collapses = regexp.MustCompile(`fallocate f (8|32|64) `)
+
+func short(s string) string {
+	if len(s) > 300 {
+		return fmt.Sprintf("%s... (%d bytes)", s[:300], len(s))
+	}
+	return s
+}
