@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 	"unsafe"
 
@@ -49,6 +50,25 @@ func runScript(dir string, script []string, cred *syscall.Credential) ([]string,
 	return lines, nil
 }
 
+// jobs are what an actor can do besides scripts. Each gets the directory of
+// the mount and returns what to print.
+var jobs = map[string]func(dir string) (string, error){
+	"walk": walkTree,
+}
+
+// actAs runs a job in another process.
+func actAs(t testing.TB, cred *syscall.Credential, job, dir string) string {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", job)
+	cmd.Env = append(os.Environ(), actEnv+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s in %s: %v\n%s", job, dir, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 type actor struct {
 	users  map[string]chan func()
 	fds    map[string]int
@@ -56,6 +76,15 @@ type actor struct {
 }
 
 func act(dir string) int {
+	if len(os.Args) > 1 && jobs[os.Args[1]] != nil {
+		out, err := jobs[os.Args[1]](dir)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println(out)
+		return 0
+	}
 	unix.Umask(0)
 	if err := os.Mkdir(dir, 0777); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -3,7 +3,9 @@ package fs
 import (
 	"sync/atomic"
 	"syscall"
+	"time"
 
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,6 +65,9 @@ type fdBudget struct {
 	prunes    atomic.Int64
 	// shrinking lets one goroutine at a time look for descriptors to close.
 	shrinking atomic.Bool
+	// expiring tells that a background goroutine makes the kernel forget.
+	expiring  atomic.Bool
+	lastPrune atomic.Int64 // Unix time in ns
 }
 
 func (b *fdBudget) init(limit int) {
@@ -137,14 +142,19 @@ func (t *Tree) openHandle(n *node) (int, syscall.Errno) {
 	if d == nil || d.mountFD < 0 {
 		return -1, syscall.ESTALE
 	}
-	return t.retryShort(func() (int, syscall.Errno) {
-		for {
-			fd, err := unix.OpenByHandleAt(d.mountFD, *n.ref.handle, unix.O_PATH|unix.O_CLOEXEC)
-			if err != syscall.EINTR {
-				return fd, staleErrno(err)
+	fd := -1
+	errno := t.block(func() (errno syscall.Errno) {
+		fd, errno = t.retryShort(func() (int, syscall.Errno) {
+			for {
+				fd, err := unix.OpenByHandleAt(d.mountFD, *n.ref.handle, unix.O_PATH|unix.O_CLOEXEC)
+				if err != syscall.EINTR {
+					return fd, staleErrno(err)
+				}
 			}
-		}
+		})
+		return errno
 	})
+	return fd, errno
 }
 
 // staleErrno is toErrno for handles of inodes that are gone.
@@ -158,11 +168,15 @@ func staleErrno(err error) syscall.Errno {
 // retryShort calls open, and again after making room if descriptors were short.
 func (t *Tree) retryShort(open func() (int, syscall.Errno)) (int, syscall.Errno) {
 	fd, errno := open()
-	for range 3 {
+	// Demotion makes room at once. Where the kernel has to forget first, its
+	// FORGETs are milliseconds away, and it may be busy.
+	for wait := time.Millisecond; wait <= 512*time.Millisecond; wait *= 2 {
 		if errno != syscall.EMFILE && errno != syscall.ENFILE {
 			break
 		}
-		t.shrink()
+		if t.shrink() == 0 {
+			time.Sleep(wait)
+		}
 		fd, errno = open()
 	}
 	return fd, errno
@@ -187,48 +201,94 @@ func (t *Tree) dropRef(n *node) {
 }
 
 // shrink makes nodes give up a quarter of the descriptors they hold: it turns
-// them into file handles where those can be opened again.
-func (t *Tree) shrink() {
+// them into file handles where those can be opened again, and else asks the
+// kernel to forget them. It returns how many descriptors it closed itself.
+func (t *Tree) shrink() (closed int) {
 	if !t.fds.shrinking.CompareAndSwap(false, true) {
-		return
+		return 0
 	}
 	defer t.fds.shrinking.Store(false)
-	want := int(t.fds.held.Load()/4) + 1
-	// Candidates are collected under the lock and demoted outside of it.
-	// Go's map order spreads them; a recency order would cost every request.
-	candidates := make([]*node, 0, want)
+	demotable, others := t.candidates(int(t.fds.held.Load()/4) + 1)
+	for _, n := range demotable {
+		if t.demote(n) {
+			closed++
+		}
+	}
+	if closed == 0 && len(others) > 0 {
+		t.prune(others)
+	}
+	return closed
+}
+
+// candidates picks up to want idle nodes of either kind. Go's map order spreads
+// them; an order of last use would cost every request.
+func (t *Tree) candidates(want int) (demotable, others []*node) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, n := range t.nodes {
 		if n.ref.pins.Load() != 0 {
 			continue
 		}
-		if d := t.devs[n.key.dev]; d == nil || d.mountFD < 0 {
-			continue
-		}
-		if candidates = append(candidates, n); len(candidates) == want {
-			break
+		if d := t.devs[n.key.dev]; d != nil && d.mountFD >= 0 {
+			if demotable = append(demotable, n); len(demotable) == want {
+				break
+			}
+		} else if n.key.typ != syscall.S_IFDIR && len(others) < want {
+			// Directories stay as long as the kernel knows what is in them.
+			others = append(others, n)
 		}
 	}
-	t.mu.Unlock()
-	for _, n := range candidates {
-		t.demote(n)
+	return demotable, others
+}
+
+// prunePause keeps requests to forget apart, for the kernel takes a while.
+const prunePause = 5 * time.Millisecond
+
+// prune asks the kernel to forget nodes that nobody uses.
+func (t *Tree) prune(nodes []*node) {
+	now := time.Now().UnixNano()
+	if last := t.fds.lastPrune.Load(); now-last < int64(prunePause) {
+		return
 	}
+	t.fds.lastPrune.Store(now)
+	t.fds.prunes.Add(int64(len(nodes)))
+	inodes := make([]*fusefs.Inode, len(nodes))
+	for i, n := range nodes {
+		inodes[i] = &n.Inode
+	}
+	// FUSE_NOTIFY_PRUNE, Linux 6.18.
+	if t.root.NotifyPrune(inodes) != syscall.ENOSYS {
+		return
+	}
+	// Else name by name, which takes the lock of the parent directory that the
+	// request at hand may hold: not from here. It ends by itself; Close waits.
+	if !t.fds.expiring.CompareAndSwap(false, true) {
+		return
+	}
+	t.background.Go(func() {
+		defer t.fds.expiring.Store(false)
+		for _, inode := range inodes {
+			if name, parent := inode.Parent(); parent != nil {
+				parent.NotifyEntry(name)
+			}
+		}
+	})
 }
 
 // demote swaps the descriptor of n for a file handle unless n is in use.
-func (t *Tree) demote(n *node) {
+func (t *Tree) demote(n *node) bool {
 	p, errno := n.pin()
 	if errno != 0 {
-		return
+		return false
 	}
 	if p.node == nil {
 		p.release()
-		return
+		return false
 	}
 	handle, _, err := unix.NameToHandleAt(p.fd, "", unix.AT_EMPTY_PATH)
 	if err != nil {
 		p.release()
-		return
+		return false
 	}
 	n.ref.handle = &handle
 	// Ours is the last pin, or somebody else is at work and keeps it open.
@@ -236,7 +296,8 @@ func (t *Tree) demote(n *node) {
 		unix.Close(p.fd)
 		t.fds.held.Add(-1)
 		t.fds.demotions.Add(1)
-		return
+		return true
 	}
 	p.release()
+	return false
 }

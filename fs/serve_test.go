@@ -189,11 +189,18 @@ func startMount(t testing.TB, cfg serveConfig, cred *syscall.Credential) *daemon
 		}
 	}
 	openUp(t, cfg.Mountpoint)
+	mountpoint := cfg.Mountpoint
+	if cred != nil {
+		cfg.Mountpoint = "/dev/fd/3"
+	}
 	js, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/proc/self/exe")
+	if cred != nil {
+		cmd.ExtraFiles = []*os.File{mountFor(t, mountpoint, cred)}
+	}
 	cmd.Env = append(os.Environ(), serveEnv+"="+string(js))
 	cmd.Stderr = &testWriter{t: t, prefix: "daemon: "}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
@@ -204,7 +211,7 @@ func startMount(t testing.TB, cfg serveConfig, cred *syscall.Credential) *daemon
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{t: t, cmd: cmd, out: bufio.NewReader(stdout), stdout: stdout, dir: cfg.Mountpoint}
+	d := &daemon{t: t, cmd: cmd, out: bufio.NewReader(stdout), stdout: stdout, dir: mountpoint}
 	if line, err := d.out.ReadString('\n'); line != "mounted\n" {
 		cmd.Wait()
 		t.Fatalf("daemon did not mount: %q, %v", line, err)
@@ -213,15 +220,29 @@ func startMount(t testing.TB, cfg serveConfig, cred *syscall.Credential) *daemon
 	return d
 }
 
+// mountFor mounts as fusermount3 would for the user cred and returns the
+// device, which the daemon inherits: fusermount3 itself needs a /dev/fuse that
+// every user may open, and machines differ in that.
+func mountFor(t testing.TB, dir string, cred *syscall.Credential) *os.File {
+	t.Helper()
+	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d,default_permissions,max_read=%d",
+		dev.Fd(), cred.Uid, cred.Gid, 1<<20)
+	if err := unix.Mount("uringfstest", dir, "fuse.uringfstest", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
+		t.Fatal(err)
+	}
+	return dev
+}
+
 func (d *daemon) stop() {
 	d.t.Helper()
 	var err error
 	for range 50 {
 		if err = unix.Unmount(d.dir, 0); err == nil {
-			break
-		}
-		if err == unix.EPERM || err == unix.EINVAL {
-			err = exec.Command("fusermount3", "-u", d.dir).Run()
 			break
 		}
 		time.Sleep(20 * time.Millisecond) // EBUSY: the kernel still lets go

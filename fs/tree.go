@@ -84,6 +84,9 @@ type Tree struct {
 
 	fds fdBudget
 
+	// background are goroutines that Close waits for.
+	background sync.WaitGroup
+
 	nextSerial atomic.Uint64
 	openFiles  atomic.Int64
 
@@ -235,6 +238,7 @@ func (t *Tree) Stats() Stats {
 // Close closes every descriptor the nodes hold. Call it after the server has
 // ended: no request may be running or come later.
 func (t *Tree) Close() error {
+	t.background.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, n := range t.nodes {
