@@ -13,22 +13,37 @@ import (
 
 // A backend is what is served: the tree and the engine below it.
 type backend struct {
-	reactor *reactor.Reactor
+	reactor *reactor.Reactor // nil with engine=sync
+	sync    *fs.SyncIO       // nil with engine=uring
 	tree    *fs.Tree
 }
 
 func openBackend(source string, s *option.Settings, log *logrus.Entry) (*backend, error) {
-	r, err := reactor.New(s.Reactor)
-	if err != nil {
-		return nil, err
+	b, o := new(backend), s.Tree
+	if s.Engine == option.EngineSync {
+		b.sync = fs.NewSyncIO(s.Reactor.Workers)
+		o.IO = b.sync
+	} else {
+		r, err := reactor.New(s.Reactor)
+		if err != nil {
+			return nil, err
+		}
+		b.reactor, o.IO = r, fs.Reactor(r)
 	}
-	o := s.Tree
-	o.IO, o.Log = fs.Reactor(r), log
+	o.Log = log
 	tree, err := fs.New(source, o)
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, errors.Join(err, b.closeEngine(context.Background()))
 	}
-	return &backend{reactor: r, tree: tree}, nil
+	b.tree = tree
+	return b, nil
+}
+
+func (b *backend) closeEngine(ctx context.Context) error {
+	if b.reactor == nil {
+		return nil
+	}
+	return b.reactor.Shutdown(ctx)
 }
 
 // treeStats gives the tree's counters their names in JSON.
@@ -40,16 +55,30 @@ type treeStats struct {
 	Prunes    int64 `json:"prunes"`     // inodes the kernel was asked to forget
 }
 
+// engineStats are the counters of the engine in use; the other is nil.
+type engineStats struct {
+	Reactor *reactor.Stats `json:"reactor,omitempty"`
+	Sync    *fs.SyncStats  `json:"sync,omitempty"`
+}
+
 // Stats returns the counters of the engine and of the tree.
-func (b *backend) Stats() (reactor.Stats, treeStats) {
+func (b *backend) Stats() (engineStats, treeStats) {
+	var e engineStats
+	if b.reactor != nil {
+		r := b.reactor.Stats()
+		e.Reactor = &r
+	} else {
+		s := b.sync.Stats()
+		e.Sync = &s
+	}
 	t := b.tree.Stats()
-	return b.reactor.Stats(), treeStats{t.Nodes, t.NodeFDs, t.OpenFiles, t.Demotions, t.Prunes}
+	return e, treeStats{t.Nodes, t.NodeFDs, t.OpenFiles, t.Demotions, t.Prunes}
 }
 
 // Close gives the engine and the tree back, or leaves what hangs behind when
 // ctx ends. The mount must have ended.
 func (b *backend) Close(ctx context.Context) error {
-	if err := b.reactor.Shutdown(ctx); err != nil {
+	if err := b.closeEngine(ctx); err != nil {
 		// Requests may still be inside the tree.
 		return err
 	}

@@ -24,7 +24,7 @@ func hintOf(err error) string {
 	}
 	var ring *reactor.SetupError
 	if errors.As(err, &ring) {
-		return ring.Hint
+		return ring.Hint + "; or take -o engine=sync"
 	}
 	return ""
 }

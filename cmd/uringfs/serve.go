@@ -96,6 +96,10 @@ func (s *session) start() error {
 		return fmt.Errorf("resolve source: %w", err)
 	}
 	s.source, o.Source = source, source
+	if s.settings.Engine == option.EngineSync {
+		// The other transport lives on rings.
+		o.Transport = mount.TransportDev
+	}
 	if s.backend, err = openBackend(s.source, s.settings, o.Log); err != nil {
 		return err
 	}

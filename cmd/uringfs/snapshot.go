@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/uringfs/uringfs/mount"
-	"github.com/uringfs/uringfs/reactor"
 )
 
 // A snapshot is what "uringfs stats" and SIGUSR1 show. Its JSON names are part
@@ -24,8 +23,8 @@ type snapshot struct {
 	UptimeSeconds float64         `json:"uptime_seconds"`
 	Process       processStats    `json:"process"`
 	Fuse          fuseStats       `json:"fuse"`
-	Reactor       reactor.Stats   `json:"reactor"`
-	Tree          treeStats       `json:"tree"`
+	engineStats
+	Tree treeStats `json:"tree"`
 }
 
 type processStats struct {
@@ -63,7 +62,7 @@ func (s *session) snapshot() snapshot {
 		UptimeSeconds: time.Since(s.began).Seconds(),
 		Process:       readProcess(),
 		Fuse:          fuseStats{Waiting: waiting},
-		Reactor:       engine,
+		engineStats:   engine,
 		Tree:          tree,
 	}
 }

@@ -26,7 +26,19 @@ load helpers
 	[ "$status" -eq 15 ]
 	# shellcheck disable=SC2154 # set by run
 	[[ $stderr == *"uringfs: "*"hint: "*"seccomp"* ]]
+	[[ $stderr == *"engine=sync"* ]]
 	fails mountpoint -q "$mnt"
+}
+
+@test "engine=sync serves a host that forbids io_uring" {
+	expect_no_io # none by the reactor
+	command -v strace >/dev/null || skip "no strace to make io_uring_setup fail"
+	denied "$URINGFS" -f -o engine=sync "$source" "$mnt" 2>"$log" 3>&- &
+	await 10 mountpoint -q "$mnt"
+	seq 100000 >"$mnt/f"
+	cmp "$mnt/f" "$source/f"
+	[ "$(stats_of "$mnt" sync.bytes_written)" -eq "$(stat -c %s "$source/f")" ]
+	daemon=$(daemon_of "$mnt") fds_at_start=99
 }
 
 # denied COMMAND... runs it where io_uring_setup(2) gives EPERM.

@@ -13,6 +13,12 @@ import (
 // have short I/O end in EINTR; a killed one must not wait for a hung backing.
 const CancelDelay = 500 * time.Millisecond
 
+// The engines.
+const (
+	EngineUring = "uring"
+	EngineSync  = "sync"
+)
+
 // Settings is what all -o words together ask for.
 type Settings struct {
 	// Mount goes to mount.New; Source, Log and DebugRequests are the caller's.
@@ -22,7 +28,9 @@ type Settings struct {
 
 	// Tree goes to fs.New; IO and Log are the caller's.
 	Tree fs.Options
-	// Reactor goes to reactor.New.
+	// Engine does the file I/O: EngineUring or EngineSync.
+	Engine string
+	// Reactor goes to reactor.New; with EngineSync its Workers alone count.
 	Reactor reactor.Config
 
 	// Remount asks for new flags on a mount that exists.

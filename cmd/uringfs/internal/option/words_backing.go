@@ -11,8 +11,10 @@ var backingWords = []*Option{
 		set: func(s *Settings, _ string) error { s.Tree.NoXattr = true; return nil }},
 	{Name: "max_node_fds", Arg: "COUNT", Group: Backing, Help: "most descriptors held for cached inodes (default: from the limit of open files)",
 		set: func(s *Settings, v string) error { return setCount(&s.Tree.MaxNodeFDs, v) }},
+	{Name: "engine", Values: []string{EngineUring, EngineSync}, Group: Backing, Help: "do file I/O by io_uring, or by blocking calls on hosts that forbid it (default: uring)",
+		set: func(s *Settings, v string) error { s.Engine = v; return nil }},
 	{Name: "io_timeout", Arg: "SECONDS", Group: Backing, Help: "a read or write that takes longer gives ETIMEDOUT, and the mount goes on (default: none)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Reactor.Timeout, v) }},
-	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most kernel threads for a SOURCE that blocks, such as NFS or FUSE (default: 256)",
+	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most threads for a SOURCE that blocks, such as NFS or FUSE (default: 256)",
 		set: func(s *Settings, v string) error { return setCount(&s.Reactor.Workers, v) }},
 }
