@@ -12,6 +12,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/mount/overuring"
 )
 
 // A Mount is a node tree that is attached to a directory. Its methods are safe
@@ -75,11 +77,11 @@ func New(tree Tree, mountpoint string, o Options) (*Mount, error) {
 	if err != nil {
 		return nil, &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err}
 	}
-	c, reason, err := choose(&o)
+	c, transport, reason, err := choose(&o)
 	if err != nil {
 		return nil, err
 	}
-	m := &Mount{transport: c.transport, reason: reason, log: o.Log, served: make(chan struct{})}
+	m := &Mount{transport: transport, reason: reason, log: o.Log, served: make(chan struct{})}
 	if err := m.start(c, tree, abs, &o); err != nil {
 		return nil, err
 	}
@@ -94,19 +96,26 @@ func New(tree Tree, mountpoint string, o Options) (*Mount, error) {
 func (m *Mount) start(c carrier, tree Tree, mountpoint string, o *Options) error {
 	fuseOptions := tree.FuseOptions()
 	o.merge(&fuseOptions.MountOptions)
-	raw := tree.RawFileSystem(&fuseOptions)
 
 	dev, err := m.attach(mountpoint, o)
 	if err != nil {
+		c.drop()
 		return err
 	}
-	s, err := c.start(dev, raw, &fuseOptions.MountOptions)
+	s, err := c.start(dev, tree, &fuseOptions)
 	if err == nil {
 		m.info, err = mountedAt(mountpoint)
 	}
+	if err == nil {
+		err = m.settle(s, o)
+	}
 	if err != nil {
 		// The connection is dead or useless: take the mount off again.
-		return errors.Join(err, m.detach(mountpoint, true))
+		err = errors.Join(err, m.detach(mountpoint, true))
+		if s != nil {
+			s.Serve() // gives everything back; nobody uses the connection
+		}
+		return err
 	}
 	// Ends when the connection does: by Unmount, umount(8) or an abort.
 	// Wait and Unmount wait for it.
@@ -114,6 +123,24 @@ func (m *Mount) start(c carrier, tree Tree, mountpoint string, o *Options) error
 		defer close(m.served)
 		s.Serve()
 	}()
+	return nil
+}
+
+// settle finds out whether the ring is really in use: the kernel may refuse it
+// at the last moment.
+func (m *Mount) settle(s server, o *Options) error {
+	over, ok := s.(*overuring.Server)
+	if !ok {
+		return nil
+	}
+	on, refusal := over.Ring()
+	if on {
+		return nil
+	}
+	if o.Transport == TransportUring {
+		return &Error{kind: ErrTransport, msg: "FUSE-over-io_uring: " + refusal, hint: "use transport=auto or transport=dev"}
+	}
+	m.transport, m.reason = TransportDev, refusal
 	return nil
 }
 

@@ -76,6 +76,9 @@ func mountTest(t *testing.T, o Options) *fixture {
 	l := logrus.New()
 	l.SetOutput(f.log)
 	o.Log = logrus.NewEntry(l)
+	if o.Transport == "" && (o.MaxWrite == 0 || o.MaxWrite >= MinMaxWriteUring) { // scripts run the tests once over each
+		o.Transport = Transport(os.Getenv("URINGFS_TRANSPORT"))
+	}
 	root := &testRoot{unblock: make(chan struct{})}
 	m, err := New(Nodes(root, fusefs.Options{}), f.dir, o)
 	if err != nil {
@@ -198,6 +201,15 @@ func mountOptions(t *testing.T, dir string) map[string]bool {
 	return set
 }
 
+// failing is a transport that does not start.
+type failing struct{ err error }
+
+func (f failing) start(dev *os.File, _ Tree, _ *fusefs.Options) (server, error) {
+	return nil, errors.Join(f.err, dev.Close())
+}
+
+func (failing) drop() {}
+
 // TestStartFailureLeavesNoMount guards against a stale mountpoint when the
 // handshake fails.
 func TestStartFailureLeavesNoMount(t *testing.T) {
@@ -208,11 +220,8 @@ func TestStartFailureLeavesNoMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	boom := errors.New("boom")
-	c := carrier{start: func(dev *os.File, _ fuse.RawFileSystem, _ *fuse.MountOptions) (server, error) {
-		return nil, errors.Join(boom, dev.Close())
-	}}
 	m := &Mount{log: o.Log, served: make(chan struct{})}
-	if err := m.start(c, Nodes(&testRoot{}, fusefs.Options{}), dir, &o); !errors.Is(err, boom) {
+	if err := m.start(failing{boom}, Nodes(&testRoot{}, fusefs.Options{}), dir, &o); !errors.Is(err, boom) {
 		t.Errorf("start: %v, want %v", err, boom)
 	}
 	if i, ok, _ := At(dir); ok {

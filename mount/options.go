@@ -87,6 +87,13 @@ type Options struct {
 	// Transport chooses how requests travel. Empty: TransportAuto.
 	Transport Transport
 
+	// UringDepth bounds the requests that the queue of each CPU holds with
+	// FUSE-over-io_uring. 0: 256.
+	UringDepth int
+	// UringMemory bounds the buffers of all queues, in bytes, at the expense
+	// of their depth. Buffers take memory once used. 0: 512 MiB.
+	UringMemory int64
+
 	// DebugRequests logs every FUSE request at level debug.
 	DebugRequests bool
 	// Log receives mount events. nil: nothing is logged.

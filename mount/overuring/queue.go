@@ -1,0 +1,115 @@
+package overuring
+
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
+)
+
+// queue is the kernel's queue of one CPU. All of it lives on the thread of its
+// executor but for what is atomic.
+type queue struct {
+	s        *Server
+	id       uint16
+	executor *reactor.Executor
+	entries  []*entry
+	left     int           // entries that the kernel has not given back for good
+	refused  syscall.Errno // why it did not take an entry, 0 if it did
+	done     chan struct{} // closed when left is 0
+}
+
+// entry holds one request at a time.
+type entry struct {
+	q       *queue
+	header  header
+	payload []byte
+	iovs    *[2]unix.Iovec
+	command *reactor.Command
+	started func(*reactor.Task) // serve, made once
+
+	parts [3][]byte // of the request, for HandleRequest
+	reply [2][]byte
+	ioctl []byte // copy of an IOCTL's input, which lies where the output goes
+
+	// unique is the request being served, 0 for none, and task who does.
+	unique atomic.Uint64
+	task   atomic.Pointer[reactor.Task]
+}
+
+// newQueue makes a queue with entries first to first+depth-1 of the arena.
+func newQueue(s *Server, id int, executor *reactor.Executor, first, depth int) *queue {
+	q := &queue{s: s, id: uint16(id), executor: executor, left: depth, done: make(chan struct{})}
+	for i := range depth {
+		e := &entry{q: q}
+		e.header, e.payload, e.iovs = s.arena.entry(first + i)
+		e.reply = [2][]byte{e.header[:outHeaderSize], e.payload}
+		e.started = e.serve
+		q.entries = append(q.entries, e)
+	}
+	return q
+}
+
+// deviceFile is /dev/fuse among the registered files.
+const deviceFile = 0
+
+// register offers all entries to the kernel. It runs in a task of the executor.
+func (q *queue) register() {
+	for _, e := range q.entries {
+		e.command = q.executor.NewCommand(e.completed)
+		area := e.command.Submit(deviceFile, cmdRegister, uintptr(unsafe.Pointer(e.iovs)), 2)
+		putCommand(area, 0, q.id)
+	}
+}
+
+// completed gets the result of a command: the entry has a request, or it is the
+// ring's end.
+func (e *entry) completed(res int32) {
+	if res >= 0 && e.q.executor.Spawn(e.started) == nil {
+		return
+	}
+	q := e.q
+	if res < 0 && q.refused == 0 {
+		q.refused = syscall.Errno(-res)
+	}
+	if q.left--; q.left == 0 {
+		close(q.done)
+	}
+}
+
+// serve answers the request in the entry.
+func (e *entry) serve(task *reactor.Task) {
+	s := e.q.s
+	unique, opcode := e.header.unique(), e.header.opcode()
+	e.task.Store(task)
+	e.unique.Store(unique)
+	if s.early.any() && s.early.take(unique) {
+		go s.interruptEntry(e, unique) // ends when the request does
+	}
+	n, errno := e.answer(unique, opcode)
+	e.header.setReplyTo(n, errno, unique)
+	e.unique.Store(0)
+	area := e.command.Submit(deviceFile, cmdCommitAndFetch, 0, 0)
+	putCommand(area, unique, e.q.id)
+}
+
+// answer has the node tree write its reply into the entry and returns its
+// length with the header, or why there is none.
+func (e *entry) answer(unique uint64, opcode uint32) (int, syscall.Errno) {
+	if !e.header.request(e.payload, e.parts[:]) {
+		return 0, syscall.EIO
+	}
+	switch opcode {
+	case opNotifyReply:
+		e.q.s.notifier.reply(unique, e.parts[1], e.parts[2])
+		return 0, 0
+	case opIoctl:
+		e.ioctl = append(e.ioctl[:0], e.parts[2]...)
+		e.parts[2] = e.ioctl
+	}
+	n, status := e.q.s.protocol.HandleRequest(e.parts[:], e.reply[:])
+	return n, syscall.Errno(status)
+}
