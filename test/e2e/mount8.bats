@@ -2,6 +2,8 @@
 # mount(8) and /etc/fstab, in a mount namespace of the test's own, so that the
 # helper and the table are not the machine's.
 
+# shellcheck disable=SC2016 # expanded by the shells that are started
+
 load helpers
 
 # with_helper COMMAND runs a shell command in a namespace where mount(8) finds

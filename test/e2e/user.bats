@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # Mounting as an ordinary user, through fusermount3.
 
+# shellcheck disable=SC2016 # expanded by the shells that are started
+
 load helpers
 
 # as_user COMMAND runs a shell command as nobody, in a namespace where /dev/fuse
