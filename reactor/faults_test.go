@@ -187,3 +187,36 @@ func TestWakersAreWokenOnce(t *testing.T) {
 type countingWaker struct{ n atomic.Int32 }
 
 func (w *countingWaker) Wake(Event) { w.n.Add(1) }
+
+// A reaper that gets its signal and is then put aside for longer than it means
+// to look still looks once. It did not: a write on ext4 hung for good.
+func TestReaperThatComesLateStillReaps(t *testing.T) {
+	r, err := New(Config{Rings: 1, newQueue: func(int) (queue, error) {
+		// No eventfd: the reaper of the reactor itself never looks.
+		return newFakeRing(t, -1, 1, faults{late: 1000}, map[int32]*fakeFile{1000: {data: make([]byte, 8)}}), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	file := &File{r: r, fd: 1000, class: ClassInline}
+	file.pins.Store(1)
+	over := make(chan struct{})
+	go func() { // ends when the read is reaped, below
+		defer close(over)
+		if _, err := file.ReadAt(context.Background(), make([]byte, 8), 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("never reaped")
+		}
+		r.reapUntil(time.Time{})
+	}
+}

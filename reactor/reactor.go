@@ -275,11 +275,23 @@ func (r *Reactor) reapLoop() {
 		if _, err := r.signalled.Read(counter[:]); err != nil {
 			return // closed
 		}
-		for progress := time.Now(); time.Since(progress) < spinAfterProgress; runtime.Gosched() {
-			if r.reapAll() > 0 {
-				progress = time.Now()
-			}
+		r.reapUntil(time.Now().Add(spinAfterProgress))
+	}
+}
+
+// reapUntil reaps until there was no progress for as long as end is away, and at
+// least once: the signal has been taken, and nobody repeats it for a reaper that
+// was put aside until end had passed.
+func (r *Reactor) reapUntil(end time.Time) {
+	for {
+		n := r.reapAll()
+		now := time.Now()
+		if n > 0 {
+			end = now.Add(spinAfterProgress)
+		} else if !now.Before(end) {
+			return
 		}
+		runtime.Gosched()
 	}
 }
 
