@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -35,6 +36,10 @@ type Report struct {
 // it waits, SIGINT and SIGTERM are passed on to the child, which then reports
 // that it gave up.
 func Start() (Report, error) {
+	// What the caller has open is not for the daemon: it would keep pipes from
+	// ending and file systems from being unmounted for as long as it runs. A
+	// kernel before 5.11 does not know this and leaves them.
+	unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return Report{}, fmt.Errorf("pipe to the background process: %w", err)
