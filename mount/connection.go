@@ -21,13 +21,27 @@ const connectionsDir = "/sys/fs/fuse/connections"
 func Abort(device uint32) error {
 	path := connectionFile(device, "abort")
 	err := os.WriteFile(path, []byte("1"), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		if unix.Mount("fusectl", connectionsDir, "fusectl", 0, "") == nil {
-			err = os.WriteFile(path, []byte("1"), 0)
-		}
+	if errors.Is(err, os.ErrNotExist) && EnableAbort() == nil {
+		err = os.WriteFile(path, []byte("1"), 0)
 	}
 	if err != nil {
 		return fmt.Errorf("abort FUSE connection %d: %w", device, err)
+	}
+	return nil
+}
+
+// fusectlMagic is FUSE_CTL_SUPER_MAGIC of the kernel's fs/fuse/control.c.
+const fusectlMagic = 0x65735543
+
+// EnableAbort mounts the fusectl filesystem where it is missing, which Abort
+// does too if it then still may.
+func EnableAbort() error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(connectionsDir, &s); err == nil && s.Type == fusectlMagic {
+		return nil
+	}
+	if err := unix.Mount("fusectl", connectionsDir, "fusectl", 0, ""); err != nil {
+		return fmt.Errorf("mount fusectl: %w", err)
 	}
 	return nil
 }

@@ -24,7 +24,10 @@ func openBackend(source string, s *option.Settings, log *logrus.Entry) (*backend
 		b.sync = fs.NewSyncIO(s.Reactor.Workers)
 		o.IO = b.sync
 	} else {
-		r, err := reactor.New(s.Reactor)
+		c := s.Reactor
+		// A daemon that cannot make rings shall not have free ones.
+		c.Lockdown = s.Confine != option.ConfineOff
+		r, err := reactor.New(c)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/confine"
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/control"
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/logging"
@@ -75,7 +76,11 @@ func (s *session) run() error {
 	if err := s.start(); err != nil {
 		return err
 	}
-	if err := s.ready(); err != nil {
+	err := s.confine()
+	if err == nil {
+		err = s.ready()
+	}
+	if err != nil {
 		_, unmountErr := s.mount.Unmount(s.settings.Stages)
 		return errors.Join(err, unmountErr)
 	}
@@ -137,6 +142,35 @@ func (s *session) interrupted() bool {
 			return false
 		}
 	}
+}
+
+// confine gives up what serving does not need.
+func (s *session) confine() error {
+	how := s.settings.Confine
+	if how == option.ConfineOff {
+		return nil
+	}
+	if !mount.Privileged() {
+		// fusermount3 is setuid root, which no_new_privs forbids.
+		err := errors.New("fusermount3 must be run to unmount")
+		if how == option.ConfineOn {
+			return &failure{code: exitPrivilege, err: fmt.Errorf("confine=on: %w", err), hint: "use confine=auto, or mount as root"}
+		}
+		s.log.WithError(err).Debug("not confined")
+		return nil
+	}
+	// Later mount(2) is not to be had.
+	if err := mount.EnableAbort(); err != nil {
+		s.log.WithError(err).Debug("hung requests cannot be aborted")
+	}
+	err := confine.Apply()
+	if err != nil && how == option.ConfineOn {
+		return &failure{code: exitPrivilege, err: fmt.Errorf("confine=on: %w", err), hint: "use confine=auto to go without"}
+	}
+	if err != nil {
+		s.log.WithError(err).Warn("not fully confined")
+	}
+	return nil
 }
 
 // ready tells the one who started us, be it a shell or systemd.

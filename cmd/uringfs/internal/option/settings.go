@@ -19,6 +19,13 @@ const (
 	EngineSync  = "sync"
 )
 
+// When to confine the daemon.
+const (
+	ConfineAuto = "auto"
+	ConfineOn   = "on"
+	ConfineOff  = "off"
+)
+
 // Settings is what all -o words together ask for.
 type Settings struct {
 	// Mount goes to mount.New; Source, Log and DebugRequests are the caller's.
@@ -32,6 +39,9 @@ type Settings struct {
 	Engine string
 	// Reactor goes to reactor.New; with EngineSync its Workers alone count.
 	Reactor reactor.Config
+
+	// Confine is ConfineAuto, ConfineOn or ConfineOff.
+	Confine string
 
 	// Remount asks for new flags on a mount that exists.
 	Remount bool
