@@ -19,15 +19,21 @@ func Check(source, mountpoint string, o Options) error {
 			return err
 		}
 	}
-	err := checkMountpoint(mountpoint, o.NonEmpty)
-	if errors.Is(err, ErrStale) && o.Recover {
-		// What lies below the stale mount is looked at after it is gone.
-		err = nil
-	}
-	if err != nil || source == "" {
+	err := checkMountpoint(mountpoint)
+	stale := errors.Is(err, ErrStale)
+	if err != nil && !(stale && o.Recover) {
 		return err
 	}
-	return checkContains(source, mountpoint)
+	if source != "" {
+		if err := checkContains(source, mountpoint); err != nil {
+			return err
+		}
+	}
+	if o.NonEmpty || stale {
+		// What lies below a stale mount is looked at after it is gone.
+		return nil
+	}
+	return checkEmpty(mountpoint)
 }
 
 func checkSource(source string) error {
@@ -48,7 +54,7 @@ func checkSource(source string) error {
 	return nil
 }
 
-func checkMountpoint(mountpoint string, nonEmpty bool) error {
+func checkMountpoint(mountpoint string) error {
 	var st unix.Stat_t
 	err := unix.Stat(mountpoint, &st)
 	switch {
@@ -62,10 +68,8 @@ func checkMountpoint(mountpoint string, nonEmpty bool) error {
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err}
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q is not a directory", mountpoint)}
-	case nonEmpty:
-		return nil
 	}
-	return checkEmpty(mountpoint)
+	return nil
 }
 
 // checkEmpty keeps a slip of the hand from hiding a directory full of files. A

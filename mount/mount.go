@@ -165,7 +165,10 @@ func mountedAt(mountpoint string) (Info, error) {
 // recoverStale takes dead mounts of our type off the mountpoint.
 func recoverStale(mountpoint string, o *Options) error {
 	for {
-		err := checkMountpoint(mountpoint, o.NonEmpty)
+		err := checkMountpoint(mountpoint)
+		if err == nil && !o.NonEmpty {
+			err = checkEmpty(mountpoint)
+		}
 		if !errors.Is(err, ErrStale) {
 			return err
 		}

@@ -16,11 +16,9 @@ type Outcome int
 const (
 	// Clean: nobody used the mount any more when it was taken off.
 	Clean Outcome = iota
-	// Lazy: the mount left the tree while in use, and every request was
-	// answered. Files that were still open at the end, but idle, fail from
-	// then on.
+	// Lazy: the mount left the tree while in use, and its users finished.
 	Lazy
-	// Aborted: requests were cut off.
+	// Aborted: users were cut off, be it in a request or with open files.
 	Aborted
 )
 
@@ -85,13 +83,8 @@ func (m *Mount) Unmount(s Stages) (Outcome, error) {
 		m.log.WithFields(logrus.Fields{"mountpoint": m.info.Mountpoint, "outcome": m.outcome}).Info("unmounted")
 		return m.outcome, m.release()
 	}
-	if n, err := Waiting(m.info.Device); err != nil || n > 0 {
-		m.outcome = Aborted
-		m.report("requests hang, aborting the connection")
-	} else {
-		m.outcome = Lazy
-		m.report("files are still open but idle, closing the connection")
-	}
+	m.outcome = Aborted
+	m.report("still in use, aborting the connection")
 	// A connection that is gone by now has ended by itself.
 	if err := Abort(m.info.Device); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return m.outcome, errors.Join(err, m.release())

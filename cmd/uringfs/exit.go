@@ -11,7 +11,7 @@ import (
 // The exit codes. They are never given a new meaning. The manual page has the
 // same list, which a test compares.
 const (
-	exitOK          = 0  // done; of a mount: unmounted, and every request was answered
+	exitOK          = 0  // done; of a mount: unmounted, and nobody was cut off
 	exitUsage       = 1  // wrong arguments or options
 	exitFailure     = 2  // a failure that has no code of its own
 	exitInterrupted = 3  // stopped by a signal before the mount was up
@@ -22,7 +22,7 @@ const (
 	exitPrivilege   = 14 // this user may not mount so on this host
 	exitRing        = 15 // io_uring is not available
 	exitTransport   = 16 // the transport asked for is not available
-	exitAborted     = 20 // unmounted, but requests that hung were cut off
+	exitAborted     = 20 // unmounted, but users of the mount were cut off
 	exitBusy        = 21 // umount: the mount is busy
 	exitNotOurs     = 22 // umount, stats: no uringfs mount is there
 	exitUnfit       = 30 // doctor: something that a mount needs is missing
@@ -43,8 +43,8 @@ func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 func (f *failure) Hint() string  { return f.hint }
 
-// errAborted is how a mount ends that did not answer all requests.
-var errAborted = &failure{code: exitAborted, err: errors.New("requests that hung were cut off")}
+// errAborted is how a mount ends that had to cut its users off.
+var errAborted = &failure{code: exitAborted, err: errors.New("users of the mount were cut off")}
 
 // exitCode is the code that err ends the program with.
 func exitCode(err error) int {

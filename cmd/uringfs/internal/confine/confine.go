@@ -19,10 +19,13 @@ import (
 // Apply drops capabilities and installs the filter, on all threads and for good.
 // It sets no_new_privs, so that setuid programs (fusermount3) work no more: it
 // is for processes that unmount by themselves. Rings must have been made.
+//
+// What cannot be given up does not keep the rest from it; the error names it.
 func Apply() error {
-	if err := dropCapabilities(); err != nil {
-		return err
-	}
+	return errors.Join(dropCapabilities(), denyCalls())
+}
+
+func denyCalls() error {
 	names, err := known(Denied())
 	if err != nil {
 		return err
