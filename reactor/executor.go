@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	sys "github.com/iceber/iouring-go/syscall"
-	"golang.org/x/sys/unix"
 )
 
 // ExecutorConfig is what an [Executor] is made with. The zero value is good for
@@ -62,7 +61,6 @@ func (e *PanicError) Error() string { return fmt.Sprintf("reactor: task panicked
 type Executor struct {
 	cfg ExecutorConfig
 	t   *thread
-	tid int
 
 	// Only touched on the thread.
 	current  *Task
@@ -73,6 +71,7 @@ type Executor struct {
 	sleepers sleepers
 	commands []*Command
 	arrived  []completion // of commands, to be told
+	leaving  bool         // the loop is over
 	served   []*Reactor   // whose statistics count this executor's operations
 
 	// mu guards everything below. It is a leaf: any lock may be held when it
@@ -128,7 +127,7 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 
 // setup runs on the thread.
 func (e *Executor) setup(t *thread) error {
-	e.t, e.tid = t, unix.Gettid()
+	e.t = t
 	t.ready, t.live = e.hasReady, e.hasTasks
 	t.onTag = e.tagged
 	if e.cfg.Setup != nil {
@@ -216,7 +215,7 @@ func (e *Executor) hasTasks() bool {
 
 // loop is the thread's.
 func (e *Executor) loop(t *thread) {
-	register(e)
+	executors.Add(1)
 	defer e.end()
 	for tries := 0; ; {
 		e.tellCommands()
@@ -244,7 +243,7 @@ func (e *Executor) serve(r *Reactor) {
 
 // end runs when the thread is done, or a task has ended it with runtime.Goexit.
 func (e *Executor) end() {
-	unregister(e)
+	executors.Add(-1)
 	for _, r := range e.served {
 		r.laneMu.Lock()
 		r.executors = slices.DeleteFunc(r.executors, func(other *Executor) bool { return other == e })
@@ -253,6 +252,7 @@ func (e *Executor) end() {
 		r.past.addCounters(&s)
 		r.laneMu.Unlock()
 	}
+	e.leaving = true
 	for _, task := range e.resting {
 		task.stop()
 	}

@@ -19,6 +19,8 @@ type Task struct {
 	stop  func()
 	yield func(struct{}) bool
 
+	goroutine uintptr // its name for find
+
 	// Guarded by the executor's mu.
 	parked bool // not in the ready list and not running
 	permit bool // the next park returns at once
@@ -34,6 +36,8 @@ func newTask(e *Executor) *Task {
 // serve is the coroutine.
 func (t *Task) serve(yield func(struct{}) bool) {
 	t.yield = yield
+	t.enlist()
+	defer t.delist()
 	for more := true; more; more = yield(struct{}{}) {
 		t.run()
 	}
