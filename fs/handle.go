@@ -17,11 +17,10 @@ type handle struct {
 	file  File
 	flags uint32 // of the backing descriptor, O_APPEND apart
 
-	// appendMu is held while a write depends on O_APPEND of the descriptor,
-	// which only handles opened with it need.
-	appendMu  sync.Mutex
+	// canAppend: it was opened with O_APPEND, and appends says whether the
+	// descriptor has that now.
 	canAppend bool
-	appending bool
+	appends   appendMode
 }
 
 func (h *handle) writable() bool { return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY }
@@ -72,14 +71,13 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 		return nil, toErrno(err)
 	}
 	n.tree.openFiles.Add(1)
-	appends := flags&syscall.O_APPEND != 0
 	h := &handle{
 		node:      n,
 		file:      file,
 		flags:     uint32(flags &^ syscall.O_APPEND),
-		canAppend: appends,
-		appending: appends,
+		canAppend: flags&syscall.O_APPEND != 0,
 	}
+	h.appends.init()
 	if h.writable() {
 		n.writers.Add(1)
 	}
@@ -171,8 +169,16 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	if err != nil && n == 0 {
 		return nil, toErrno(err)
 	}
-	return fuse.ReadResultData(dest[:n]), 0
+	return inPlace(dest[:n]), 0
 }
+
+// inPlace is data that lies where go-fuse wants it. A fuse.ReadResultData is
+// vectored too, which ProtocolServer takes as a request to copy it.
+type inPlace []byte
+
+func (r inPlace) Size() int                          { return len(r) }
+func (r inPlace) Bytes([]byte) ([]byte, fuse.Status) { return r, fuse.OK }
+func (r inPlace) Done()                              {}
 
 var _ = (fusefs.FileWriter)((*handle)(nil))
 
@@ -197,40 +203,16 @@ func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32,
 		})
 	}
 	if h.canAppend {
-		h.appendMu.Lock()
-		defer h.appendMu.Unlock()
-		if errno := h.setAppend(c.appends()); errno != 0 {
+		if errno := h.appends.use(h.node.tree, h.file.Fd(), c.appends()); errno != 0 {
 			return 0, errno
 		}
+		defer h.appends.done()
 	}
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
 		return 0, toErrno(err)
 	}
 	return uint32(n), 0
-}
-
-// setAppend makes the backing descriptor append or not, as the write at hand
-// needs it: fcntl(2) may have changed the caller's file, and pages written
-// through a mapping have their place. The caller holds appendMu.
-func (h *handle) setAppend(on bool) syscall.Errno {
-	if h.appending == on {
-		return 0
-	}
-	fd := uintptr(h.file.Fd())
-	flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0)
-	if err != nil {
-		return toErrno(err)
-	}
-	flags &^= syscall.O_APPEND
-	if on {
-		flags |= syscall.O_APPEND
-	}
-	if _, err := unix.FcntlInt(fd, unix.F_SETFL, flags); err != nil {
-		return toErrno(err)
-	}
-	h.appending = on
-	return 0
 }
 
 var _ = (fusefs.FileWritever)((*handle)(nil))
@@ -307,6 +289,10 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 	t.openFiles.Add(-1)
 	if h.writable() {
 		h.node.writers.Add(-1)
+	}
+	if !t.slow && !h.writable() {
+		// Nothing to write out, and the node keeps the inode.
+		return toErrno(h.file.Close())
 	}
 	return t.block(func() syscall.Errno { return toErrno(h.file.Close()) })
 }
