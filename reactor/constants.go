@@ -22,8 +22,6 @@ const (
 
 	cqFlagEventfdDisabled uint32 = 1 << 0 // 5.8
 
-	sqeCQESkipSuccess uint8 = 1 << 6 // 5.17
-
 	fsyncDatasync uint32 = 1 << 0
 
 	// maxTransfer is the most bytes one READ or WRITE moves

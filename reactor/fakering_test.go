@@ -48,7 +48,6 @@ type fakeRing struct {
 
 	mu       sync.Mutex
 	rng      *rand.Rand
-	entries  []sqe // taken by next, oldest first
 	taken    []*sqe
 	pending  []sqeFields // with the "kernel"
 	cq       []completion
