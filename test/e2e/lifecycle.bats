@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# Readiness, signals, and mounts beside and on top of each other.
+
+load helpers
+
+# in_foreground [OPTION...] mounts with -f, leaves the pid in $daemon and the
+# standard error in $log.
+in_foreground() {
+	local options
+	options=$(mount_options "$@")
+	"$URINGFS" -f ${options:+-o "$options"} "$source" "$mnt" 2>"$log" 3>&- &
+	daemon=$!
+	await 10 mountpoint -q "$mnt"
+	fds_at_start=$(open_files "$daemon")
+}
+
+# ends_with CODE PID waits for a child and fails unless it ends with that status.
+ends_with() {
+	local code=0
+	wait "$2" || code=$?
+	[ "$code" -eq "$1" ] || {
+		echo "ended with status $code, not $1" >&2
+		return 1
+	}
+}
+
+@test "in the background the command returns when the mount is usable" {
+	echo here >"$source/f"
+	for _ in $(seq 10); do
+		mount_fs
+		[ "$(cat "$mnt/f")" = here ]
+		assert_reactor_used
+		unmount
+	done
+}
+
+@test "the background daemon has no terminal, no open files of the caller, and / as its directory" {
+	expect_no_io
+	: >"$top/held"
+	exec 7<"$top/held"
+	mount_fs
+	exec 7<&-
+	fails grep -F "$top/held" <(readlink "/proc/$daemon"/fd/*)
+	[ "$(readlink "/proc/$daemon/cwd")" = / ]
+	[ "$(ps -o tty= -p "$daemon" | tr -d ' ')" = '?' ]
+	[ "$(ps -o sid= -p "$daemon" | tr -d ' ')" != "$(ps -o sid= -p $$ | tr -d ' ')" ]
+}
+
+@test "-f stays in the foreground and SIGTERM ends it with status 0" {
+	in_foreground
+	seq 1000 >"$mnt/f"
+	cmp "$mnt/f" "$source/f"
+	assert_reactor_used
+	kill -TERM "$daemon"
+	ends_with 0 "$daemon"
+	fails mountpoint -q "$mnt"
+}
+
+@test "SIGINT ends it too, and so does umount" {
+	expect_no_io
+	in_foreground
+	kill -INT "$daemon"
+	ends_with 0 "$daemon"
+	in_foreground
+	umount "$mnt"
+	ends_with 0 "$daemon"
+	in_foreground
+	fusermount3 -u "$mnt"
+	ends_with 0 "$daemon"
+}
+
+@test "SIGTERM during I/O: a clean unmount, status 0, and what was synced is there" {
+	in_foreground drain_timeout=1,lazy_timeout=2
+	seq 100000 >"$mnt/synced"
+	sync "$mnt/synced"
+	local writers=() w
+	for w in 1 2 3; do
+		bash -c 'while mountpoint -q "$1" && dd if=/dev/zero of="$1/busy$2" bs=64k count=64 conv=notrunc status=none && cat "$1/busy$2" >/dev/null; do :; done' \
+			_ "$mnt" $w 2>/dev/null 3>&- &
+		writers+=($!)
+	done
+	busy() { [ "$(stats_of "$mnt" reactor.completed)" -gt 500 ]; }
+	await 20 busy
+	local begun=$SECONDS
+	kill -TERM "$daemon"
+	ends_with 0 "$daemon"
+	[ $((SECONDS - begun)) -le 10 ]
+	wait "${writers[@]}" || true
+	fails mountpoint -q "$mnt"
+	[ "$(sha256sum <"$source/synced")" = "$(seq 100000 | sha256sum)" ]
+}
+
+@test "SIGTERM with an idle file held open: unmounted all the same" {
+	in_foreground drain_timeout=1,lazy_timeout=1
+	seq 10 >"$mnt/f"
+	exec 8<>"$mnt/f"
+	kill -TERM "$daemon"
+	ends_with 0 "$daemon"
+	[ "$(cat "$source/f")" = "$(seq 10)" ]
+	exec 8>&-
+	fails mountpoint -q "$mnt"
+}
+
+@test "SIGKILL of a busy daemon leaves errors, not hangs, and the mountpoint can be taken again" {
+	in_foreground
+	seq 100000 >"$mnt/f"
+	bash -c 'while dd if="$1" of=/dev/null bs=4k iflag=direct; do :; done' _ "$mnt/f" 2>/dev/null 3>&- &
+	local reader=$!
+	busy() { [ "$(stats_of "$mnt" reactor.completed)" -gt 500 ]; }
+	await 20 busy
+	kill -KILL "$daemon"
+	ends_with 137 "$daemon"
+	wait "$reader" || true # it ends, by an error
+	run timeout 5 stat "$mnt"
+	[[ $output == *"not connected"* ]]
+	mount_fs recover
+	cmp "$mnt/f" "$source/f"
+}
+
+@test "two mounts of one source serve the same files" {
+	mkdir "$BATS_TEST_TMPDIR/second"
+	mount_fs
+	"$URINGFS" --log-file "$log.2" -o "$(mount_options attr_timeout=0,entry_timeout=0)" "$source" "$BATS_TEST_TMPDIR/second"
+	local second
+	second=$(daemon_of "$BATS_TEST_TMPDIR/second")
+	seq 1000 >"$mnt/f"
+	cmp "$mnt/f" "$BATS_TEST_TMPDIR/second/f"
+	umount "$BATS_TEST_TMPDIR/second"
+	await_exit "$second"
+}
+
+@test "a mount on top of a uringfs mount works" {
+	mkdir "$BATS_TEST_TMPDIR/second"
+	mount_fs
+	"$URINGFS" --log-file "$log.2" -o "$(mount_options)" "$mnt" "$BATS_TEST_TMPDIR/second"
+	local second
+	second=$(daemon_of "$BATS_TEST_TMPDIR/second")
+	seq 1000 >"$BATS_TEST_TMPDIR/second/f"
+	cmp "$BATS_TEST_TMPDIR/second/f" "$source/f"
+	umount "$BATS_TEST_TMPDIR/second"
+	await_exit "$second"
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# A backing that is slow, or hangs, must not take the mount down with it.
+
+load helpers
+
+setup() {
+	make_directories
+	slow=$top/slow # slowfs, the backing of the mount
+	mkdir "$slow"
+	"$BIN/slowfs" -ops read "$source" "$slow" 3>&- &
+	slowfs=$!
+	at_end unmount_slow
+	await 10 mountpoint -q "$slow"
+}
+
+teardown() {
+	[ -n "${slow:-}" ] || return 0
+	steer release
+	check_and_clean
+}
+
+unmount_slow() {
+	umount "$slow" || umount -l "$slow"
+	await_exit "$slowfs"
+}
+
+steer() { printf '%s\n' "$@" >"$slow/.slowfs"; }
+
+# slow_count WORD prints a number of slowfs: waiting, passed or interrupted.
+slow_count() { awk -v w="$1" '$1 == w {print $2}' "$slow/.slowfs"; }
+
+threads_of() { awk '$1 == "Threads:" {print $2}' "/proc/$1/status"; }
+
+# timed SECONDS COMMAND... fails if the command fails or takes longer.
+timed() { timeout "$1" "${@:2}" >/dev/null; }
+
+@test "1,000 readers blocked at once: threads stay below the bound and metadata answers" {
+	seq 2000 >"$source/file"
+	seq 1 100 >"$source/other"
+	source=$slow mount_fs
+	local bound readers blocked
+	# What the daemon states: its bound on kernel workers, and room for the
+	# threads of the Go runtime and the rings.
+	bound=$(($(stats_of "$mnt" reactor.workers) + 64))
+	steer hang
+
+	fio --name=r --filename="$mnt/file" --rw=read --bs=4k --size=4k --number_ios=1 --direct=1 --ioengine=psync \
+		--thread --numjobs=1000 --group_reporting >"$BATS_TEST_TMPDIR/fio.out" 2>&1 3>&- &
+	readers=$!
+	# All of them are in the daemon: in flight there or waiting for room.
+	all_blocked() {
+		blocked=$(($(stats_of "$mnt" reactor.in_flight) + $(stats_of "$mnt" reactor.waiting)))
+		[ "$blocked" -ge 1000 ]
+	}
+	await 60 all_blocked
+
+	echo "threads: $(threads_of "$daemon"), bound: $bound" >&3
+	[ "$(threads_of "$daemon")" -le "$bound" ]
+	local i
+	for i in 1 2 3; do
+		timed 2 stat "$mnt/other"
+		timed 2 ls -l "$mnt"
+		timed 2 mkdir "$mnt/dir$i"
+		timed 2 mv "$mnt/dir$i" "$mnt/moved$i"
+		timed 2 rmdir "$mnt/moved$i"
+	done
+
+	steer release
+	wait $readers
+	[ "$(cat "$mnt/other")" = "$(seq 1 100)" ]
+	[ "$(stats_of "$mnt" reactor.in_flight)" -eq 0 ]
+}
+
+@test "256 readers of a slow backing run side by side, not one after the other" {
+	seq 2000 >"$source/file"
+	source=$slow mount_fs
+	steer "delay 100ms"
+	# One after the other they would take 25 s.
+	local begun=$SECONDS
+	fio --name=r --filename="$mnt/file" --rw=read --bs=4k --size=4k --number_ios=1 --direct=1 --ioengine=psync \
+		--thread --numjobs=256 >"$BATS_TEST_TMPDIR/fio.out" 2>&1 3>&-
+	[ $((SECONDS - begun)) -le 12 ]
+}
+
+@test "a killed reader of a hung backing is gone, and the mount goes on" {
+	seq 2000 >"$source/file"
+	seq 10 >"$source/other"
+	source=$slow mount_fs
+	steer hang
+	cat "$mnt/file" >/dev/null 2>&1 3>&- &
+	local reader=$!
+	waits() { [ "$(slow_count waiting)" -ge 1 ]; }
+	await 10 waits
+	kill -KILL $reader
+	await 5 is_gone $reader
+	timed 2 stat "$mnt/other"
+	steer release
+	[ "$(cat "$mnt/other")" = "$(seq 10)" ]
+}
+
+@test "SIGTERM while readers hang in the backing ends the daemon" {
+	seq 2000 >"$source/file"
+	source=$slow mount_fs drain_timeout=1,lazy_timeout=1
+	steer hang
+	cat "$mnt/file" >/dev/null 2>&1 3>&- &
+	local reader=$!
+	waits() { [ "$(slow_count waiting)" -ge 1 ]; }
+	await 10 waits
+	kill -TERM "$daemon"
+	await 20 is_gone "$daemon"
+	fails mountpoint -q "$mnt"
+	wait $reader || true
+	steer release
+}
