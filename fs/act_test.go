@@ -53,7 +53,9 @@ func runScript(dir string, script []string, cred *syscall.Credential) ([]string,
 // jobs are what an actor can do besides scripts. Each gets the directory of
 // the mount and returns what to print.
 var jobs = map[string]func(dir string) (string, error){
-	"walk": walkTree,
+	"walk":    walkTree,
+	"handles": checkHandles,
+	"locker":  runLocker,
 }
 
 // actAs runs a job in another process.
@@ -523,6 +525,8 @@ func (a *actor) call(name string, arg []string) string {
 	}
 	panic("script: call " + name)
 }
+
+func flockPtr(lk *unix.Flock_t) unsafe.Pointer { return unsafe.Pointer(lk) }
 
 func ioctlPtr(fd int, cmd uint, p unsafe.Pointer) error {
 	if _, _, errno := syscall.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(cmd), uintptr(p)); errno != 0 {

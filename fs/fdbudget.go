@@ -275,6 +275,16 @@ func (t *Tree) prune(nodes []*node) {
 	})
 }
 
+// demoteIdle demotes n if its device has handles that can be opened.
+func (t *Tree) demoteIdle(n *node) {
+	t.mu.Lock()
+	d := t.devs[n.key.dev]
+	t.mu.Unlock()
+	if d != nil && d.mountFD >= 0 {
+		t.demote(n)
+	}
+}
+
 // demote swaps the descriptor of n for a file handle unless n is in use.
 func (t *Tree) demote(n *node) bool {
 	p, errno := n.pin()

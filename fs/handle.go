@@ -89,7 +89,7 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 func (h *handle) fuseFlags(flags uint32) uint32 {
 	t := h.node.tree
 	var out uint32
-	if !t.slow {
+	if !t.slow && !t.opts.RemoteLocks {
 		// Nothing to flush: a local backing reports its errors on write and
 		// fsync, and locks are the kernel's own.
 		out |= fuse.FOPEN_NOFLUSH

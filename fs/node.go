@@ -176,18 +176,67 @@ func (t *Tree) lookupAt(ctx context.Context, parent *node, dirfd int, name strin
 	return child, errno
 }
 
+// control does what rawBridge.control asks for.
+func (n *node) control(what uint32, lookups uint64) syscall.Errno {
+	switch what {
+	case controlRetain:
+		n.retain(lookups)
+	case controlForget:
+		n.forget(lookups)
+	case controlKeep:
+		return n.keep()
+	}
+	return 0
+}
+
+// keep trades the node's descriptor for a file handle, so that it costs little
+// when the kernel has forgotten it. EAGAIN means that its inode is gone.
+func (n *node) keep() syscall.Errno {
+	if n == n.tree.root {
+		return 0
+	}
+	var st unix.Statx_t
+	p, errno := n.pin()
+	if errno == 0 {
+		errno = statxFd(p.fd, unix.STATX_NLINK, &st)
+		p.release()
+	}
+	if errno != 0 || st.Nlink == 0 {
+		return syscall.EAGAIN
+	}
+	n.tree.demoteIdle(n)
+	return 0
+}
+
+var _ = (fusefs.NodeLookupParenter)((*node)(nil))
+
+// LookupParent says which directory the node was last seen in. The kernel asks
+// when it connects a file handle to the tree.
+func (n *node) LookupParent(ctx context.Context, out *fuse.EntryOut) (*fusefs.Inode, string, syscall.Errno) {
+	name, inode := n.Inode.Parent()
+	if inode == nil {
+		return nil, "", syscall.ESTALE
+	}
+	parent, ok := inode.Operations().(*node)
+	if !ok {
+		return nil, "", syscall.ESTALE
+	}
+	var a fuse.AttrOut
+	if errno := parent.Getattr(ctx, nil, &a); errno != 0 {
+		return nil, "", errno
+	}
+	out.Attr = a.Attr
+	parent.retain(1)
+	return inode, name, 0
+}
+
 var _ = (fusefs.NodeAccesser)((*node)(nil))
 
 // Access answers access(2) where the kernel does not check permissions itself
 // (without default_permissions). It also is where rawBridge.control arrives.
 func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
 	if c, ok := fuse.FromContext(ctx); ok && c.Pid == controlPid {
-		if c.Uid == 1 {
-			n.forget(uint64(mask))
-		} else {
-			n.retain(uint64(mask))
-		}
-		return 0
+		return n.control(c.Uid, uint64(mask))
 	}
 	p, errno := n.pin()
 	if errno != 0 {

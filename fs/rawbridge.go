@@ -2,6 +2,7 @@ package fs
 
 import (
 	"math"
+	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -13,32 +14,64 @@ import (
 // (go-fuse v2.12.1; it can go when NodeMkdirer and its like get the header.)
 type rawBridge struct {
 	fuse.RawFileSystem
+	remoteLocks bool
+	kept        *keptLookups // nil: what the kernel forgets is forgotten
 }
 
 // controlPid marks requests that are not the kernel's but ours to a node.
 const controlPid = math.MaxUint32
 
+// What a control request is about.
+const (
+	controlRetain = iota // lookups more
+	controlForget        // lookups less
+	controlKeep          // may the node stay? EAGAIN if not
+)
+
 // control reaches the node behind a nodeid, which only the bridge knows, by
-// way of an ACCESS request that no process can send. It takes the lookups of a
-// FORGET off the node's own count, or adds one if forget is false.
-func (r *rawBridge) control(nodeid uint64, forget bool, lookups uint32) {
+// way of an ACCESS request that no process can send.
+func (r *rawBridge) control(nodeid uint64, what, lookups uint32) fuse.Status {
 	in := fuse.AccessIn{InHeader: fuse.InHeader{NodeId: nodeid}, Mask: lookups}
-	in.Caller.Pid = controlPid
-	if forget {
-		in.Caller.Uid = 1
-	}
-	r.RawFileSystem.Access(nil, &in)
+	in.Caller.Pid, in.Caller.Uid = controlPid, what
+	return r.RawFileSystem.Access(nil, &in)
 }
 
 func (r *rawBridge) Forget(nodeid, lookups uint64) {
+	if r.kept != nil {
+		keep := r.control(nodeid, controlKeep, 0) == fuse.OK
+		if lookups = r.kept.forget(nodeid, lookups, keep); keep {
+			return
+		}
+	}
 	// The node goes out of the tree's sight before go-fuse drops it, so that
 	// nobody is given a node whose descriptor is closed.
 	for rest := lookups; rest > 0; {
 		part := min(rest, math.MaxUint32)
-		r.control(nodeid, true, uint32(part))
+		r.control(nodeid, controlForget, uint32(part))
 		rest -= part
 	}
 	r.RawFileSystem.Forget(nodeid, lookups)
+}
+
+// keptLookups are lookups that the kernel has forgotten and the tree has not,
+// by nodeid (Options.NFSExport).
+type keptLookups struct {
+	mu    sync.Mutex
+	count map[uint64]uint64
+}
+
+// forget adds lookups to those kept of nodeid, or takes all of them out if they
+// are not to be kept. It returns the sum.
+func (k *keptLookups) forget(nodeid, lookups uint64, keep bool) uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	lookups += k.count[nodeid]
+	if keep {
+		k.count[nodeid] = lookups
+	} else {
+		delete(k.count, nodeid)
+	}
+	return lookups
 }
 
 func (r *rawBridge) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
@@ -54,7 +87,7 @@ func (r *rawBridge) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name strin
 func (r *rawBridge) lookupDot(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	status := r.RawFileSystem.Lookup(cancel, in, name, out)
 	if status == fuse.OK && name == "." {
-		r.control(in.NodeId, false, 1)
+		r.control(in.NodeId, controlRetain, 1)
 	}
 	return status
 }
@@ -106,4 +139,19 @@ func markWrite(in *fuse.WriteIn) {
 	if in.Flags&syscall.O_APPEND != 0 {
 		in.Caller.Pid |= extraAppend
 	}
+}
+
+// Flush is sent by close(2), which releases the caller's record locks. go-fuse
+// does not tell the node whose they are.
+func (r *rawBridge) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	status := r.RawFileSystem.Flush(cancel, in)
+	if r.remoteLocks {
+		r.RawFileSystem.SetLk(cancel, &fuse.LkIn{
+			InHeader: in.InHeader,
+			Fh:       in.Fh,
+			Owner:    in.LockOwner,
+			Lk:       fuse.FileLock{End: wholeFile, Typ: syscall.F_UNLCK},
+		})
+	}
+	return status
 }

@@ -2,7 +2,6 @@ package fs_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uringfs/uringfs/fs"
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // A Go process that touches its own FUSE mount can deadlock, so the test
@@ -57,6 +57,7 @@ type testOptions struct {
 	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
 
 	BackingDirect, NoXattr, ACL, WritebackCache, DirectIO, KeepCache, NoAtime bool
+	RemoteLocks, NFSExport                                                    bool
 
 	MaxNodeFDs int
 }
@@ -67,6 +68,7 @@ func (o testOptions) options(io fs.IO) fs.Options {
 		AttrTimeout: o.AttrTimeout, EntryTimeout: o.EntryTimeout, NegativeTimeout: o.NegativeTimeout,
 		BackingDirect: o.BackingDirect, NoXattr: o.NoXattr, ACL: o.ACL, WritebackCache: o.WritebackCache,
 		DirectIO: o.DirectIO, KeepCache: o.KeepCache, NoAtime: o.NoAtime,
+		RemoteLocks: o.RemoteLocks, NFSExport: o.NFSExport,
 		MaxNodeFDs: o.MaxNodeFDs,
 	}
 }
@@ -83,7 +85,16 @@ func serve(config string) error {
 			return err
 		}
 	}
-	tree, err := fs.New(cfg.Source, cfg.Options.options(blockingIO{}))
+	var io fs.IO = fs.NewSyncIO(0)
+	if os.Getenv("URINGFS_TEST_ENGINE") == "uring" {
+		r, err := reactor.New(reactor.Config{})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		io = fs.Reactor(r)
+	}
+	tree, err := fs.New(cfg.Source, cfg.Options.options(io))
 	if err != nil {
 		return err
 	}
@@ -307,53 +318,3 @@ func (w *testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s%s", w.prefix, p)
 	return len(p), nil
 }
-
-// blockingIO is the simplest IO there is: one blocking call per operation.
-type blockingIO struct{}
-
-func (blockingIO) Open(fd int) (fs.File, error) { return blockingFile(fd), nil }
-func (blockingIO) Block(fn func())              { fn() }
-
-type blockingFile int
-
-func (f blockingFile) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		m, err := unix.Pread(int(f), p[n:], off+int64(n))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || m == 0 {
-			return n, err
-		}
-		n += m
-	}
-	return n, nil
-}
-
-func (f blockingFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		m, err := unix.Pwrite(int(f), p[n:], off+int64(n))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return n, err
-		}
-		n += m
-	}
-	return n, nil
-}
-
-func (f blockingFile) Fsync(ctx context.Context, datasync bool) error {
-	if datasync {
-		return unix.Fdatasync(int(f))
-	}
-	return unix.Fsync(int(f))
-}
-
-func (f blockingFile) Fallocate(ctx context.Context, mode uint32, off, length int64) error {
-	return unix.Fallocate(int(f), mode, off, length)
-}
-
-func (f blockingFile) Fd() int      { return int(f) }
-func (f blockingFile) Close() error { return unix.Close(int(f)) }

@@ -54,6 +54,16 @@ type Options struct {
 	// NoAtime leaves access times of the source alone when it is read.
 	NoAtime bool
 
+	// RemoteLocks takes flock(2) and fcntl(2) locks on the source, too. By
+	// default they exclude the mount's users among themselves.
+	RemoteLocks bool
+
+	// NFSExport keeps what the kernel has forgotten as file handles, some 600
+	// bytes each, so that the mount's own file handles (name_to_handle_at(2),
+	// NFS) stay valid as long as the daemon runs. Where file handles of the
+	// source cannot be opened it costs a descriptor each.
+	NFSExport bool
+
 	// MaxNodeFDs bounds the descriptors that cached inodes may hold. Zero
 	// derives it from RLIMIT_NOFILE at New.
 	MaxNodeFDs int
@@ -82,7 +92,8 @@ type Tree struct {
 	// procFD is /proc/self/fd, for calls that do not take O_PATH descriptors.
 	procFD int
 
-	fds fdBudget
+	fds   fdBudget
+	locks *lockTable
 
 	// background are goroutines that Close waits for.
 	background sync.WaitGroup
@@ -119,6 +130,7 @@ func New(source string, opts Options) (*Tree, error) {
 		log:    opts.Log,
 		id:     ownIdentity(),
 		procFD: procFD,
+		locks:  newLockTable(),
 		nodes:  make(map[inodeKey]*node),
 		devs:   make(map[uint64]*device),
 	}
@@ -177,6 +189,9 @@ func (t *Tree) FuseOptions() fusefs.Options {
 	if t.opts.NegativeTimeout > 0 {
 		o.NegativeTimeout = &t.opts.NegativeTimeout
 	}
+	// With KeepCache the kernel does not look at changed times either.
+	o.MountOptions.ExplicitDataCacheControl = t.opts.KeepCache
+	o.MountOptions.EnableLocks = t.opts.RemoteLocks
 	o.MountOptions.DisableXAttrs = t.opts.NoXattr
 	o.MountOptions.EnableAcl = t.opts.ACL && !t.opts.NoXattr
 	// A symlink's target never changes as long as its inode lives.
@@ -218,7 +233,11 @@ const capabilities = 0 |
 // fuse.NewServer or fuse.NewProtocolServer. opts are those of FuseOptions,
 // with the caller's additions.
 func (t *Tree) RawFileSystem(opts *fusefs.Options) fuse.RawFileSystem {
-	return &rawBridge{RawFileSystem: fusefs.NewNodeFS(t.root, opts)}
+	r := &rawBridge{RawFileSystem: fusefs.NewNodeFS(t.root, opts), remoteLocks: t.opts.RemoteLocks}
+	if t.opts.NFSExport {
+		r.kept = &keptLookups{count: make(map[uint64]uint64)}
+	}
+	return r
 }
 
 // Stats returns a snapshot, safe at any time.
@@ -239,6 +258,7 @@ func (t *Tree) Stats() Stats {
 // ended: no request may be running or come later.
 func (t *Tree) Close() error {
 	t.background.Wait()
+	t.locks.closeAll()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, n := range t.nodes {

@@ -1,0 +1,341 @@
+package fs_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func write(t *testing.T, path, data string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(data), 0644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// What is written at the source is read by the next open on the mount, though
+// the size is the same and attributes are cached; unless kernel_cache was asked
+// for. Without caches it is read at once.
+func TestChangesBehindTheMount(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		opts testOptions
+		seen bool
+	}{
+		{"default", testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour}, true},
+		{"kernel_cache", testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour, KeepCache: true}, false},
+		{"uncached", testOptions{}, true},
+		{"direct_io", testOptions{DirectIO: true}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			source := t.TempDir()
+			write(t, filepath.Join(source, "f"), "before")
+			d := startMount(t, serveConfig{Source: source, Options: tc.opts}, nil)
+			path := filepath.Join(d.dir, "f")
+			if got := read(t, path); got != "before" {
+				t.Fatalf("read %q", got)
+			}
+			write(t, filepath.Join(source, "f"), "AFTER!")
+			if got := read(t, path); (got == "AFTER!") != tc.seen {
+				t.Errorf("read %q after a change at the source", got)
+			}
+		})
+	}
+}
+
+// Names made, moved and removed at the source are seen when the timeout is over.
+func TestNamesBehindTheMount(t *testing.T) {
+	source := t.TempDir()
+	const timeout = 50 * time.Millisecond
+	d := startMount(t, serveConfig{Source: source, Options: testOptions{
+		AttrTimeout: timeout, EntryTimeout: timeout, NegativeTimeout: timeout,
+	}}, nil)
+	exists := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(d.dir, name))
+		return err == nil
+	}
+	if exists("a") {
+		t.Fatal("a exists")
+	}
+	write(t, filepath.Join(source, "a"), "1")
+	waitFor(t, func() bool { return exists("a") })
+	held, err := os.Open(filepath.Join(d.dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := os.Rename(filepath.Join(source, "a"), filepath.Join(source, "b")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return !exists("a") && exists("b") })
+	// The same inode under its new name, and another one in its old place.
+	write(t, filepath.Join(source, "a"), "22")
+	waitFor(t, func() bool { return exists("a") })
+	var st [3]unix.Stat_t
+	for i, path := range []string{filepath.Join(d.dir, "a"), filepath.Join(d.dir, "b")} {
+		if err := unix.Stat(path, &st[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Fstat(int(held.Fd()), &st[2]); err != nil {
+		t.Fatal(err)
+	}
+	if st[1].Ino != st[2].Ino || st[0].Ino == st[1].Ino || st[0].Size != 2 || st[2].Size != 1 {
+		t.Errorf("after a rename behind the mount: a %d, b %d, held %d", st[0].Ino, st[1].Ino, st[2].Ino)
+	}
+	// Replaced by something of another type.
+	os.Remove(filepath.Join(source, "a"))
+	if err := os.Mkdir(filepath.Join(source, "a"), 0755); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		fi, err := os.Lstat(filepath.Join(d.dir, "a"))
+		return err == nil && fi.IsDir()
+	})
+}
+
+// statx tells of a file what it tells at the source: inode number, birth time,
+// every time to the nanosecond, blocks, attributes of its owner.
+func TestStatx(t *testing.T) {
+	needRoot(t)
+	for _, b := range backings(t) {
+		t.Run(b.name, func(t *testing.T) {
+			source := b.mount(t)
+			d := startMount(t, serveConfig{Source: source, Options: cached}, nil)
+			for _, name := range []string{"f", "d/e", "d/l"} {
+				switch name {
+				case "f":
+					write(t, filepath.Join(d.dir, name), fmt.Sprintf("%10000d", 1))
+				case "d/e":
+					os.MkdirAll(filepath.Join(d.dir, name), 0755)
+				case "d/l":
+					os.Symlink("target", filepath.Join(d.dir, name))
+				}
+				var got, want unix.Statx_t
+				const mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+				if err := unix.Statx(unix.AT_FDCWD, filepath.Join(d.dir, name), unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_FORCE_SYNC, mask, &got); err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Statx(unix.AT_FDCWD, filepath.Join(source, name), unix.AT_SYMLINK_NOFOLLOW, mask, &want); err != nil {
+					t.Fatal(err)
+				}
+				if got.Ino != want.Ino || got.Btime != want.Btime || got.Mtime != want.Mtime || got.Ctime != want.Ctime ||
+					got.Size != want.Size || got.Nlink != want.Nlink || got.Blksize != want.Blksize && name == "f" || got.Mask&mask != mask {
+					t.Errorf("%s:\n mount  %+v\n source %+v", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+// Two filesystems below the source have inodes of the same numbers, which the
+// mount keeps apart, in what it serves and in what it shows.
+func TestDevicesBelowTheSource(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	var names []string
+	for _, dir := range []string{"a", "b", "c"} {
+		at := filepath.Join(source, dir)
+		if err := os.Mkdir(at, 0755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("none", at, "tmpfs", 0, "size=1m"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Unmount(at, unix.MNT_DETACH) })
+		for i := range 5 {
+			name := filepath.Join(dir, fmt.Sprint(i))
+			write(t, filepath.Join(source, name), name)
+			names = append(names, name)
+		}
+	}
+	d := startMount(t, serveConfig{Source: source, Options: cached}, nil)
+	inodes := map[uint64]string{}
+	for _, name := range names {
+		path := filepath.Join(d.dir, name)
+		if got := read(t, path); got != name {
+			t.Errorf("%s reads %q", name, got)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := inodes[st.Ino]; ok {
+			t.Errorf("%s and %s both have inode number %d", name, other, st.Ino)
+		}
+		inodes[st.Ino] = name
+	}
+	if err := os.Rename(filepath.Join(d.dir, "a/0"), filepath.Join(d.dir, "b/x")); !os.IsExist(err) && err.(*os.LinkError).Err != unix.EXDEV {
+		t.Errorf("rename across filesystems: %v", err)
+	}
+}
+
+// A symlink put in the way at the source leads nobody out of it: names are
+// looked up in directories, never along paths.
+func TestNothingOutsideTheSource(t *testing.T) {
+	base := t.TempDir()
+	source, outside := filepath.Join(base, "source"), filepath.Join(base, "outside")
+	for _, dir := range []string{source, outside, filepath.Join(source, "d")} {
+		if err := os.Mkdir(dir, 0755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(outside, "secret"), "secret")
+	write(t, filepath.Join(source, "d/secret"), "public")
+	d := startMount(t, serveConfig{Source: source, Options: testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour}}, nil)
+	if got := read(t, filepath.Join(d.dir, "d/secret")); got != "public" {
+		t.Fatal(got)
+	}
+	// The kernel still knows d as a directory.
+	if err := os.Rename(filepath.Join(source, "d"), filepath.Join(source, "was")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(source, "d")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(d.dir, "d/new"), "x")
+	if _, err := os.Lstat(filepath.Join(outside, "new")); err == nil {
+		t.Error("a file was created outside the source")
+	}
+	if got := read(t, filepath.Join(d.dir, "d/secret")); got != "public" {
+		t.Errorf("read %q", got)
+	}
+	if _, err := os.Lstat(filepath.Join(source, "was/new")); err != nil {
+		t.Errorf("the file is not where its directory went: %v", err)
+	}
+}
+
+// Reading moves the access time of the source by its own rules, and with
+// noatime not at all.
+func TestAtime(t *testing.T) {
+	for _, noatime := range []bool{false, true} {
+		source := t.TempDir()
+		path := filepath.Join(source, "f")
+		write(t, path, "text")
+		old := time.Now().Add(-48 * time.Hour)
+		if err := os.Chtimes(path, old, old.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		d := startMount(t, serveConfig{Source: source, Options: testOptions{NoAtime: noatime}}, nil)
+		read(t, filepath.Join(d.dir, "f"))
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if moved := st.Atim.Sec > old.Unix()+1; moved == noatime {
+			t.Errorf("noatime %v: access time moved %v", noatime, moved)
+		}
+	}
+}
+
+// Without xattrs everything about them says that they are not supported.
+func TestNoXattr(t *testing.T) {
+	d := startMount(t, serveConfig{Source: t.TempDir(), Options: testOptions{NoXattr: true}}, nil)
+	path := filepath.Join(d.dir, "f")
+	write(t, path, "x")
+	if err := unix.Setxattr(path, "user.a", []byte("b"), 0); err != unix.EOPNOTSUPP {
+		t.Errorf("setxattr: %v", err)
+	}
+	if _, err := unix.Getxattr(path, "user.a", nil); err != unix.EOPNOTSUPP {
+		t.Errorf("getxattr: %v", err)
+	}
+	if n, err := unix.Listxattr(path, nil); n > 0 || err != nil && err != unix.EOPNOTSUPP {
+		t.Errorf("listxattr: %d, %v", n, err)
+	}
+}
+
+// A full or exhausted source says so at the write, not later.
+func TestNoSpace(t *testing.T) {
+	needRoot(t)
+	for _, b := range []backing{
+		{name: "tmpfs", fstype: "tmpfs", options: "size=1m"},
+		{name: "ext4", fstype: "ext4", mkfs: []string{"mkfs.ext4", "-q", "-F"}, sizeMiB: 16},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			d := startMount(t, serveConfig{Source: b.mount(t), Options: cached}, nil)
+			f, err := os.Create(filepath.Join(d.dir, "f"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			buf := make([]byte, 64<<10)
+			for i := range 1000 {
+				if _, err = f.Write(buf); err != nil {
+					break
+				}
+				if i == 999 {
+					t.Fatal("wrote 64 MB")
+				}
+			}
+			if err.(*os.PathError).Err != unix.ENOSPC {
+				t.Errorf("write: %v", err)
+			}
+			if err := unix.Fallocate(int(f.Fd()), 0, 0, 100<<20); err != unix.ENOSPC {
+				t.Errorf("fallocate: %v", err)
+			}
+		})
+	}
+}
+
+// An O_DIRECT descriptor and a buffered one of the same file see each other's
+// writes, in both directions.
+func TestDirectAndBuffered(t *testing.T) {
+	d := startMount(t, serveConfig{Source: t.TempDir(), Options: cached}, nil)
+	path := filepath.Join(d.dir, "f")
+	write(t, path, fmt.Sprintf("%8192d", 0))
+	open := func(flags int) int {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	direct, buffered := open(unix.O_RDWR|unix.O_DIRECT), open(unix.O_RDWR)
+	buf := make([]byte, 4)
+	for i := range 50 {
+		text := fmt.Sprintf("%04d", i)
+		from, to := buffered, direct
+		if i%2 == 0 {
+			from, to = direct, buffered
+		}
+		if _, err := unix.Pwrite(from, []byte(text), 100); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Pread(to, buf, 100); err != nil || string(buf) != text {
+			t.Fatalf("round %d: read %q, %v; want %q", i, buf, err, text)
+		}
+	}
+}
+
+// A program just written can be run: no descriptor of the daemon's keeps it busy.
+func TestExecuteWhatWasWritten(t *testing.T) {
+	d := startMount(t, serveConfig{Source: t.TempDir(), Options: cached}, nil)
+	data, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		path := filepath.Join(d.dir, fmt.Sprint("true", i))
+		if err := os.WriteFile(path, data, 0755); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(path).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+}
