@@ -86,7 +86,7 @@ func serve(config string) error {
 		}
 	}
 	var io fs.IO = fs.NewSyncIO(0)
-	if os.Getenv("URINGFS_TEST_ENGINE") == "uring" {
+	if os.Getenv("URINGFS_TEST_ENGINE") != "sync" {
 		r, err := reactor.New(reactor.Config{})
 		if err != nil {
 			return err

@@ -23,8 +23,8 @@ func TestDescriptorShortage(t *testing.T) {
 		files int
 	}{
 		// Root turns nodes into file handles, others ask the kernel to forget.
-		{"handles", nil, 20000},
-		{"forget", &syscall.Credential{Uid: 1001, Gid: 1001}, 5000},
+		{"handles", nil, 8000},
+		{"forget", &syscall.Credential{Uid: 1001, Gid: 1001}, 3000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if n := os.Getenv("URINGFS_TEST_FILES"); n != "" {
