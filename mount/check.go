@@ -107,6 +107,7 @@ func checkContains(source, mountpoint string) error {
 			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err}
 		}
 	}
+	target := dir
 	for {
 		var st unix.Stat_t
 		if err := unix.Stat(dir, &st); err == nil && st.Dev == src.Dev && st.Ino == src.Ino {
@@ -116,10 +117,15 @@ func checkContains(source, mountpoint string) error {
 				hint: "choose a mountpoint outside the source"}
 		}
 		if dir == "/" {
-			return nil
+			break
 		}
 		dir = filepath.Dir(dir)
 	}
+	resolved, err := resolve(source)
+	if err != nil {
+		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q", source), cause: err}
+	}
+	return checkPropagation(resolved, target)
 }
 
 // Resolve returns path, made absolute and free of symbolic links.

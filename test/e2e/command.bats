@@ -50,6 +50,44 @@ says() {
 	done
 }
 
+@test "a mount that would propagate into its own source is refused" {
+	expect_no_io
+	export top
+	run -0 timeout 60 unshare -m --propagation private bash -euxo pipefail -c '
+		mkdir "$top/a" "$top/b"
+		mount -t tmpfs tmpfs "$top/a"
+		mount --make-shared "$top/a"
+		mkdir -p "$top/a/sub/deep/in"
+		mount --bind "$top/a/sub/deep" "$top/b"
+		code=0
+		"$URINGFS" "$top/a/sub" "$top/b/in" 2>"$top/err" || code=$?
+		cat "$top/err"
+		[ $code -eq 13 ]
+		grep -q "$top/a/sub/deep/in" "$top/err"
+		# Without propagation there is no danger.
+		mount --make-private "$top/b"
+		"$URINGFS" "$top/a/sub" "$top/b/in"
+		ls "$top/b/in/deep/in"
+		"$URINGFS" umount "$top/b/in"'
+}
+
+@test "SIGTERM while the mount comes up: no mount, no process, exit code 3 or a clean end" {
+	expect_no_io
+	local delay code
+	for delay in 0 0.005 0.01 0.02 0.04 0.08; do
+		"$URINGFS" -f "$source" "$mnt" 2>>"$log" 3>&- &
+		sleep $delay
+		code=0
+		kill -TERM $! && wait $! || code=$?
+		# 143: before Go had its handler. Anything else must be ours.
+		[[ $code -eq 0 || $code -eq 3 || $code -eq 143 ]] || {
+			echo "status $code" >&2
+			return 1
+		}
+		fails mountpoint -q "$mnt"
+	done
+}
+
 @test "a second mount on the same mountpoint is refused and says what is there" {
 	expect_no_io
 	echo x >"$source/f"

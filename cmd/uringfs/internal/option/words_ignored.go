@@ -67,5 +67,11 @@ var refused = map[string]struct{ why, instead string }{
 	"splice_move":  {"splicing is slower than copying here and is off", ""},
 	"sync_read":    {"one read at a time would idle the ring", ""},
 	"modules":      {"libfuse modules do not exist here", ""},
+	"uid":          {"owners are not translated", "an id-mapped mount does that in the kernel: mount -o X-mount.idmap"},
+	"gid":          {"owners are not translated", "an id-mapped mount does that in the kernel: mount -o X-mount.idmap"},
+	"umask":        {"modes are not translated", "set modes in SOURCE; the umask of the caller applies as usual"},
+	"noforget":     {"inodes are kept as the kernel asks", ""},
+	"remember":     {"inodes are kept as the kernel asks", ""},
+	"max_threads":  {"there is no pool of threads to bound", "workers bounds those for a SOURCE that blocks"},
 	"setuid":       {"starting as another user is not mount's work", "run uringfs with setpriv(1) or User= of systemd"},
 }
