@@ -1,0 +1,132 @@
+#!/usr/bin/env bats
+# Modes of I/O: deadlines, O_DIRECT, caches, engines.
+
+load helpers
+
+# on_slow_backing [OPTION...] puts slowfs between $source and the mount.
+on_slow_backing() {
+	slow=$BATS_TEST_TMPDIR/slow
+	mkdir "$slow"
+	"$BIN/slowfs" "$source" "$slow" 3>&- &
+	slowfs=$!
+	await 10 mountpoint -q "$slow"
+	at_end drop_slow_backing
+	local plain_source=$source
+	source=$slow
+	mount_fs "$@"
+	source=$plain_source
+}
+
+drop_slow_backing() {
+	echo release >"$slow/.slowfs"
+	await_unmount "$slow"
+	wait "$slowfs" || true
+}
+
+await_unmount() { await 10 umount "$1"; }
+
+@test "io_timeout: a reader of a hung backing gets ETIMEDOUT, and the mount goes on" {
+	echo fast >"$source/fast"
+	seq 1000 >"$source/slow"
+	on_slow_backing io_timeout=1
+	cat "$mnt/fast"
+	echo hang >"$slow/.slowfs"
+	local begun=$SECONDS
+	run timeout 20 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1
+	[ "$status" -eq 1 ]
+	[[ $output == *"timed out"* ]]
+	[ $((SECONDS - begun)) -le 5 ]
+	stat "$mnt/fast"
+	[ "$(stats_of "$mnt" reactor.expired)" -ge 1 ]
+	echo release >"$slow/.slowfs"
+	[ "$(cat "$mnt/slow")" = "$(seq 1000)" ]
+}
+
+@test "SIGTERM while the backing hangs: the daemon ends, and says that users were cut off" {
+	seq 1000 >"$source/slow"
+	on_slow_backing drain_timeout=0.5 lazy_timeout=0.5
+	echo hang >"$slow/.slowfs"
+	timeout 30 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null 3>&- &
+	local reader=$!
+	hangs() { [ "$(stats_of "$mnt" reactor.in_flight)" -gt 0 ]; }
+	await 10 hangs
+	kill -TERM "$daemon"
+	await_exit "$daemon"
+	fails wait "$reader"
+	fails mountpoint -q "$mnt"
+	grep -q 'still in use, aborting' "$log"
+	grep -q 'requests=1' "$log"
+}
+
+@test "direct_io sends every read to the daemon, the page cache of the mount none" {
+	seq 1000 >"$source/f"
+	mount_fs direct_io
+	cat "$mnt/f" >/dev/null
+	local before
+	before=$(stats_of "$mnt" reactor.completed)
+	cat "$mnt/f" >/dev/null
+	[ "$(stats_of "$mnt" reactor.completed)" -gt "$before" ]
+}
+
+@test "kernel_cache answers repeated reads without the daemon" {
+	seq 1000 >"$source/f"
+	mount_fs kernel_cache
+	cat "$mnt/f" >/dev/null
+	local before
+	before=$(stats_of "$mnt" reactor.completed)
+	cat "$mnt/f" >/dev/null
+	[ "$(stats_of "$mnt" reactor.completed)" -eq "$before" ]
+}
+
+@test "writeback_cache collects small writes" {
+	mount_fs writeback_cache
+	dd if=/dev/zero of="$mnt/f" bs=64 count=10000 status=none
+	sync "$mnt/f"
+	[ "$(stat -c %s "$source/f")" -eq 640000 ]
+	[ "$(stats_of "$mnt" reactor.completed)" -lt 1000 ]
+}
+
+@test "backing_direct passes O_DIRECT on" {
+	seq 100000 >"$source/f"
+	mount_fs backing_direct
+	dd if="$mnt/f" iflag=direct bs=4k status=none | cmp - "$source/f"
+	# A reader that has opened it and waits, to look at the daemon's descriptor.
+	mkfifo "$top/go"
+	dd if="$mnt/f" of="$top/go" iflag=direct bs=4k count=1 status=none 3>&- &
+	local reader=$!
+	local o_direct=040000
+	[ "$(uname -m)" != aarch64 ] || o_direct=0200000
+	# shellcheck disable=SC2317 # called by await
+	direct() {
+		local flags
+		while read -r flags; do
+			((8#$flags & o_direct && !(8#$flags & 8#10000000))) && return 0
+		done < <(awk '$1 == "flags:" {print $2}' /proc/"$daemon"/fdinfo/* 2>/dev/null)
+		return 1
+	}
+	await 5 direct
+	cat "$top/go" >/dev/null
+	wait $reader
+}
+
+@test "readdirplus=on and off list the same" {
+	local how
+	expect_no_io
+	sample_tree "$source"
+	for how in auto on off; do
+		mount_fs readdirplus=$how
+		(cd "$mnt" && find . -printf '%p %i %s\n' | sort) >"$BATS_TEST_TMPDIR/$how"
+		unmount
+	done
+	cmp "$BATS_TEST_TMPDIR/on" "$BATS_TEST_TMPDIR/off"
+	cmp "$BATS_TEST_TMPDIR/auto" "$BATS_TEST_TMPDIR/off"
+}
+
+@test "engine=sync serves the same" {
+	expect_no_io # none by the reactor
+	mount_fs engine=sync
+	sample_tree "$plain"
+	sample_tree "$mnt"
+	assert_same_tree
+	[ "$(stats_of "$mnt" sync.completed)" -gt 0 ]
+}
