@@ -89,7 +89,7 @@ sqlite_load() {
 		read -r word <&9
 		[ "$word" = written ]
 		kill -KILL $writer
-		wait $writer || true
+		wait $writer 2>/dev/null || true # the shell says who was killed
 		exec 8>&- 9<&-
 		rm commands ready
 		sqlite3 db 'PRAGMA integrity_check; SELECT count(*) FROM t;'
