@@ -20,6 +20,9 @@ type File struct {
 	// completes inline instead of in a kernel worker.
 	nonblock atomic.Bool
 
+	// rwFlags are RWF_* flags of every read and write.
+	rwFlags atomic.Uint32
+
 	// pins counts the operations in flight, plus one until Close, which sets
 	// closedBit.
 	pins atomic.Int64
@@ -150,7 +153,26 @@ func (f *File) SubmitWrite(ctx context.Context, p []byte, off int64) (*Future, e
 	return f.submit(ctx, Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
 }
 
+// SetUncached asks that ReadAt, WriteAt and their vectored kin leave nothing in
+// the page cache of the backing (RWF_DONTCACHE, Linux 6.14). Where the backing
+// has no such I/O the first operation finds out, and the file is read and
+// written as usual.
+func (f *File) SetUncached() { f.rwFlags.Store(rwfDontcache) }
+
+const rwfDontcache = 0x80 // RWF_DONTCACHE, which x/sys lacks
+
 func (f *File) transfer(ctx context.Context, op Op) (int, error) {
+	op.Flags = f.rwFlags.Load()
+	n, err := f.transferOnce(ctx, op)
+	if op.Flags != 0 && n == 0 && errors.Is(err, syscall.EOPNOTSUPP) {
+		f.rwFlags.Store(0)
+		op.Flags = 0
+		return f.transferOnce(ctx, op)
+	}
+	return n, err
+}
+
+func (f *File) transferOnce(ctx context.Context, op Op) (int, error) {
 	staged := op
 	buf := f.stage(&staged)
 	ev, err := f.do(ctx, &staged, buf)

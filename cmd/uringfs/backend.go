@@ -32,6 +32,9 @@ func openBackend(source string, s *option.Settings, log *logrus.Entry) (*backend
 			return nil, err
 		}
 		b.reactor, o.IO = r, fs.Reactor(r)
+		if s.Uncached {
+			o.IO = fs.UncachedReactor(r)
+		}
 	}
 	o.Log = log
 	tree, err := fs.New(source, o)

@@ -109,6 +109,31 @@ await_unmount() { await 10 umount "$1"; }
 	wait $reader
 }
 
+@test "backing_uncached: the data is right, and the page cache of the source stays out of it" {
+	seq 300000 >"$source/f"
+	sync "$source/f"
+	mount_fs backing_uncached
+	cp "$mnt/f" "$mnt/g"
+	cmp "$source/f" "$source/g"
+	sync "$source/g"
+	dd if="$source/g" iflag=nocache count=0 status=none
+	dd if="$mnt/g" iflag=direct bs=64k of=/dev/null status=none
+	"$URINGFS" doctor "$source" | grep -q '^ok.*rwf_dontcache' || skip "the filesystem has no uncached I/O"
+	# fincore is of util-linux.
+	[ "$(fincore -bno PAGES "$source/g")" -lt 50 ]
+}
+
+@test "remote_locks excludes users of the source too" {
+	expect_no_io
+	: >"$source/f"
+	mount_fs remote_locks
+	exec 8>"$mnt/f"
+	flock -n 8
+	fails flock -n "$source/f" true
+	exec 8>&-
+	flock -w 5 "$source/f" true
+}
+
 @test "readdirplus=on and off list the same" {
 	local how
 	expect_no_io

@@ -14,6 +14,7 @@ func (s *Settings) Check() error {
 		{s.Mount.ReadDirPlus == mount.ReadDirPlusOn && s.Tree.AttrTimeout == 0 && s.Tree.EntryTimeout == 0,
 			"readdirplus=on with attr_timeout=0 and entry_timeout=0: nobody could use what it fetches", "leave readdirplus out"},
 		{s.Engine == EngineSync && s.Reactor.Timeout > 0, "engine=sync and io_timeout: a blocking call cannot be given up", "leave one out"},
+		{s.Engine == EngineSync && s.Uncached, "engine=sync and backing_uncached: only the ring asks for uncached I/O", "leave one out"},
 		{s.Engine == EngineSync && s.Mount.Transport == mount.TransportUring,
 			"engine=sync and transport=uring: that transport lives on rings", "use transport=dev"},
 	} {

@@ -133,7 +133,7 @@ func FuzzApply(f *testing.F) {
 func TestCombinationsThatCannotWork(t *testing.T) {
 	for _, words := range []string{
 		"acl,noxattr", "direct_io,writeback_cache", "kernel_cache,direct_io", "readdirplus=on,attr_timeout=0,entry_timeout=0",
-		"engine=sync,io_timeout=1", "transport=uring,engine=sync",
+		"engine=sync,io_timeout=1", "engine=sync,backing_uncached", "transport=uring,engine=sync",
 	} {
 		s, err := apply(words)
 		if err != nil {

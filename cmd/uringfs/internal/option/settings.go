@@ -40,6 +40,8 @@ type Settings struct {
 	// Reactor goes to reactor.New; with EngineSync its Workers alone count.
 	Reactor reactor.Config
 
+	// Uncached asks for I/O that leaves nothing in the backing's page cache.
+	Uncached bool
 	// Confine is ConfineAuto, ConfineOn or ConfineOff.
 	Confine string
 

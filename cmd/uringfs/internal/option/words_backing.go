@@ -3,6 +3,12 @@ package option
 var backingWords = []*Option{
 	{Name: "backing_direct", Group: Backing, Help: "pass O_DIRECT on to the files of SOURCE; without it O_DIRECT bypasses the cache of the mount alone",
 		set: func(s *Settings, _ string) error { s.Tree.BackingDirect = true; return nil }},
+	{Name: "backing_uncached", Group: Backing, Help: "leave nothing in the page cache of SOURCE, if its filesystem can do that (Linux 6.14; ext4, XFS, btrfs)",
+		set: func(s *Settings, _ string) error { s.Uncached = true; return nil }},
+	{Name: "remote_locks", Group: Backing, Help: "take flock(2) and fcntl(2) locks on the files of SOURCE as well",
+		set: func(s *Settings, _ string) error { s.Tree.RemoteLocks = true; return nil }},
+	{Name: "nfsexport", Group: Backing, Help: "keep the mount's own file handles valid as long as the daemon runs, for NFS",
+		set: func(s *Settings, _ string) error { s.Tree.NFSExport = true; return nil }},
 	{Name: "acl", Group: Backing, Help: "enforce POSIX ACLs",
 		set: func(s *Settings, _ string) error { s.Tree.ACL = true; return nil }},
 	{Name: "noacl", Group: Backing, Help: "keep ACLs, but let only modes decide (default)",
