@@ -162,9 +162,13 @@ func (d *driver) drive(c *call) (over bool) {
 	for tries := 0; ; {
 		d.reap()
 		d.fill()
-		queued, flush := d.q.queued(), d.q.needsFlush()
-		if queued == 0 && !flush {
+		queued := d.q.queued()
+		if queued == 0 && !d.q.needsFlush() {
 			d.settle()
+		}
+		// Asked again after settle: what overflowed before the eventfd was on
+		// was not signalled either.
+		if queued == 0 && !d.q.needsFlush() {
 			if over = c != nil && c.done; !over && c != nil {
 				c.parked = true
 				d.arm(c.slot)
