@@ -53,6 +53,7 @@ says() {
 @test "a mount that would propagate into its own source is refused" {
 	expect_no_io
 	export top
+	# shellcheck disable=SC2016 # expanded in there
 	run -0 timeout 60 unshare -m --propagation private bash -euxo pipefail -c '
 		mkdir "$top/a" "$top/b"
 		mount -t tmpfs tmpfs "$top/a"
