@@ -90,12 +90,12 @@ ends_with() {
 	[ "$(sha256sum <"$source/synced")" = "$(seq 100000 | sha256sum)" ]
 }
 
-@test "SIGTERM with an idle file held open: unmounted all the same" {
+@test "SIGTERM with a file held open: its user is waited for, then cut off, and status 20 says so" {
 	in_foreground drain_timeout=1,lazy_timeout=1
 	seq 10 >"$mnt/f"
 	exec 8<>"$mnt/f"
 	kill -TERM "$daemon"
-	ends_with 0 "$daemon"
+	ends_with 20 "$daemon"
 	[ "$(cat "$source/f")" = "$(seq 10)" ]
 	exec 8>&-
 	fails mountpoint -q "$mnt"
