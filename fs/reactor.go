@@ -30,6 +30,7 @@ func (io reactorIO) Open(fd int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.PassOn() // handle.Read adds nothing
 	return f, nil
 }
 

@@ -24,6 +24,10 @@ const (
 	// request (an xattr of 64 KiB, say) does not fit a ring's payload.
 	MinMaxWriteUring = 128 << 10
 
+	// maxUringDepth is what the kernel's accounting of background requests
+	// could ever fill.
+	maxUringDepth = math.MaxUint16
+
 	// DefaultMaxBackground is how many readahead, writeback and asynchronous
 	// direct requests may be in flight. The kernel's own default of 12
 	// starves the reactor.
@@ -92,7 +96,7 @@ type Options struct {
 	UringDepth int
 	// UringMemory bounds the buffers of all queues, in bytes, at the expense
 	// of their depth. Buffers take memory once used. 0: 512 MiB.
-	UringMemory int64
+	UringMemory int
 
 	// DebugRequests logs every FUSE request at level debug.
 	DebugRequests bool
@@ -176,6 +180,8 @@ func (o *Options) validate() error {
 		return bad("", "max_background=%d is not between %d and %d", o.MaxBackground, MinMaxBackground, math.MaxUint16)
 	case o.CongestionThreshold < 0 || o.CongestionThreshold > o.MaxBackground:
 		return bad("", "congestion_threshold=%d is above max_background=%d", o.CongestionThreshold, o.MaxBackground)
+	case o.UringDepth < 0 || o.UringDepth > maxUringDepth:
+		return bad("", "uring_depth=%d is not between 1 and %d", o.UringDepth, maxUringDepth)
 	case o.MaxReadAhead < 0:
 		return bad("", "max_readahead=%d is negative", o.MaxReadAhead)
 	case strings.ContainsAny(o.Subtype, ",/\n\\") || strings.ContainsAny(o.FSName, "\n"):

@@ -13,6 +13,7 @@ type Command struct {
 	index    uint32
 	done     func(res int32)
 	inFlight bool
+	linked   bool // to a read that is not over
 }
 
 // commandTag marks the user data of commands; slots have smaller indices.
@@ -42,18 +43,29 @@ func (c *Command) Submit(file int, op uint32, addr uintptr, length uint32) (area
 		t.push()
 		entry = t.ring.next()
 	}
+	c.prepare(entry, file, op, addr, length)
+	return t.ring.command(entry)
+}
+
+// prepare fills the entry, which is then submitted with the others. The caller
+// holds the driver's mutex.
+func (c *Command) prepare(entry *sqe, file int, op uint32, addr uintptr, length uint32) {
 	c.inFlight = true
 	entry.PrepOperation(sys.IORING_OP_URING_CMD, int32(file), uint64(addr), length, uint64(op))
 	entry.SetFlags(sys.IOSQE_FLAGS_FIXED_FILE)
 	entry.SetUserData(commandTag | uint64(c.index))
-	t.filled = append(t.filled, nil)
-	return t.ring.command(entry)
+	c.e.t.filled = append(c.e.t.filled, nil)
 }
 
 // tagged notes the completion of a command, or of the thread's own entry. The
 // caller holds the driver's mutex.
 func (e *Executor) tagged(c completion) {
 	if c.userData&commandTag != 0 && c.userData>>32 == 0 && int(c.userData&^commandTag) < len(e.commands) {
+		if cmd := e.commands[c.userData&^commandTag]; cmd.linked {
+			// Its read came short, and the kernel has dropped it.
+			cmd.linked, cmd.inFlight = false, false
+			return
+		}
 		e.arrived = append(e.arrived, c)
 		return
 	}

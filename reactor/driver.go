@@ -239,6 +239,9 @@ func (d *driver) fill() {
 		e.SetUserData(s.userData())
 		d.filled = append(d.filled, s)
 		d.counts.submitted++
+		if s.follow != nil {
+			d.link(s, e)
+		}
 	}
 	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() { // broken
 		d.finish(s, s.done, d.broken)
@@ -320,6 +323,9 @@ func (d *driver) complete(c completion) {
 	if s.state != slotInFlight || s.userData() != c.userData {
 		d.counts.spurious++
 		return
+	}
+	if s.follow != nil {
+		s.settleFollow(c.res)
 	}
 	v, n, errno := s.advance(c.res)
 	if v == resubmit {

@@ -23,6 +23,9 @@ type File struct {
 	// rwFlags are RWF_* flags of every read and write.
 	rwFlags atomic.Uint32
 
+	passOn atomic.Bool  // see PassOn
+	short  atomic.Int32 // reads to come that Follow leaves alone
+
 	// pins counts the operations in flight, plus one until Close, which sets
 	// closedBit.
 	pins atomic.Int64

@@ -80,6 +80,7 @@ type slot struct {
 
 	file   *File   // pinned until the end, nil for a bare descriptor
 	limits *Limits // have admitted it beside those of the driver, or nil
+	follow *follow // what is linked to its submission, or nil
 
 	deadline time.Time     // when rouse is due, zero: never
 	timer    *time.Timer   // for deadline; made on first use

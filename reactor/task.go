@@ -21,6 +21,8 @@ type Task struct {
 
 	goroutine uintptr // its name for find
 
+	follow follow // what the next read takes along; see Follow
+
 	// Guarded by the executor's mu.
 	parked bool // not in the ready list and not running
 	permit bool // the next park returns at once
@@ -177,6 +179,9 @@ func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, li
 	}
 	s := th.add(op, c, f, buf)
 	s.limits = limits
+	if t.follow.fits(op, f) {
+		s.follow = &t.follow
+	}
 	c.slot, c.task = s, t
 	id := th.id(s)
 	if t.e.alone() {

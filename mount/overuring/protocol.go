@@ -18,6 +18,7 @@ const (
 // Operations that need attention of their own; go-fuse does not export them.
 const (
 	opForget      = 2
+	opRead        = 15
 	opInit        = 26
 	opInterrupt   = 36
 	opIoctl       = 39
@@ -68,12 +69,15 @@ func (h header) request(payload []byte, parts [][]byte) bool {
 	return true
 }
 
-// setReplyTo tells the kernel of a reply of n bytes, header included, that lies
-// in the entry, or without one (n is 0) makes it errno, which may be 0.
-func (h header) setReplyTo(n int, errno syscall.Errno, unique uint64) {
+// setReply makes the entry's reply one of n bytes: head, a struct
+// fuse_out_header, and the payload. n is 0 where there is none: then it becomes
+// errno, which may be 0.
+func (h header) setReply(n int, head []byte, errno syscall.Errno, unique uint64) {
 	if n < outHeaderSize {
 		putOutHeader(h, outHeaderSize, -int32(errno), unique)
 		n = outHeaderSize
+	} else {
+		copy(h, head)
 	}
 	binary.NativeEndian.PutUint32(h[payloadOffset:], uint32(n-outHeaderSize))
 }

@@ -55,16 +55,17 @@ func TestRequestIsSplitByItsLengths(t *testing.T) {
 
 func TestReplyWithoutPayloadCarriesTheErrno(t *testing.T) {
 	h := newHeader(15, 1234, 40, 100)
-	h.setReplyTo(0, syscall.EIO, 1234)
+	h.setReply(0, nil, syscall.EIO, 1234)
 	if h.length() != 16 || int32(binary.NativeEndian.Uint32(h[4:])) != -int32(syscall.EIO) || h.unique() != 1234 || h.payload() != 0 {
 		t.Errorf("header % x, payload %d", h[:16], h.payload())
 	}
 }
 
-func TestReplyOfGoFuseIsLeftAlone(t *testing.T) {
+func TestReplyOfGoFuseIsTaken(t *testing.T) {
 	h := newHeader(15, 1234, 40, 100)
-	putOutHeader(h, 16+4096, 0, 1234)
-	h.setReplyTo(16+4096, 0, 1234)
+	head := make([]byte, outHeaderSize)
+	putOutHeader(head, 16+4096, 0, 1234)
+	h.setReply(16+4096, head, 0, 1234)
 	if h.length() != 16+4096 || h.unique() != 1234 || h.payload() != 4096 {
 		t.Errorf("header % x, payload %d", h[:16], h.payload())
 	}

@@ -32,8 +32,10 @@ type entry struct {
 	started func(*reactor.Task) // serve, made once
 
 	parts [3][]byte // of the request, for HandleRequest
-	reply [2][]byte
-	ioctl []byte // copy of an IOCTL's input, which lies where the output goes
+	reply [2][]byte // head and payload
+	head  [outHeaderSize]byte
+	ahead func(n int, area *[80]byte) // replyAhead, made once
+	ioctl []byte                      // copy of an IOCTL's input, which lies where the output goes
 
 	// unique is the request being served, 0 for none, and task who does.
 	unique atomic.Uint64
@@ -46,8 +48,8 @@ func newQueue(s *Server, id int, executor *reactor.Executor, first, depth int) *
 	for i := range depth {
 		e := &entry{q: q}
 		e.header, e.payload, e.iovs = s.arena.entry(first + i)
-		e.reply = [2][]byte{e.header[:outHeaderSize], e.payload}
-		e.started = e.serve
+		e.reply = [2][]byte{e.head[:], e.payload}
+		e.started, e.ahead = e.serve, e.replyAhead
 		q.entries = append(q.entries, e)
 	}
 	return q
@@ -89,10 +91,28 @@ func (e *entry) serve(task *reactor.Task) {
 	if s.early.any() && s.early.take(unique) {
 		go s.interruptEntry(e, unique) // ends when the request does
 	}
+	if opcode == opRead {
+		task.Follow(e.command, deviceFile, cmdCommitAndFetch, e.payload, e.ahead)
+	}
 	n, errno := e.answer(unique, opcode)
-	e.header.setReplyTo(n, errno, unique)
+	if opcode == opRead && task.Followed() {
+		// The kernel has the reply, and the entry may hold the next request,
+		// which is served as soon as we are done.
+		e.unique.CompareAndSwap(unique, 0)
+		return
+	}
 	e.unique.Store(0)
-	area := e.command.Submit(deviceFile, cmdCommitAndFetch, 0, 0)
+	e.header.setReply(n, e.head[:], errno, unique)
+	putCommand(e.command.Submit(deviceFile, cmdCommitAndFetch, 0, 0), unique, e.q.id)
+}
+
+// replyAhead makes the reply to a READ whose n bytes are about to be read into
+// the payload. It must be what go-fuse will say.
+func (e *entry) replyAhead(n int, area *[80]byte) {
+	unique := e.header.unique()
+	var head [outHeaderSize]byte
+	putOutHeader(head[:], outHeaderSize+n, 0, unique)
+	e.header.setReply(outHeaderSize+n, head[:], 0, unique)
 	putCommand(area, unique, e.q.id)
 }
 

@@ -1,0 +1,169 @@
+package reactor
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// newTestCommand makes an executor with a command to /dev/null, which answers
+// any with 0 (Linux 6.16), and counts what is done.
+func newTestCommand(t *testing.T) (e *Executor, c *Command, results *[]int32) {
+	t.Helper()
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(null) })
+	results = new([]int32)
+	e = newTestExecutor(t, ExecutorConfig{Commands: true, Entries: 8, Setup: func(e *Executor) error {
+		c = e.NewCommand(func(res int32) { *results = append(*results, res) })
+		return e.RegisterFiles(null)
+	}})
+	spawn(t, e, func(task *Task) {
+		c.Submit(0, 0, 0, 0)
+		for len(*results) == 0 {
+			task.Yield()
+		}
+	})
+	run(t, e)
+	if (*results)[0] == -int32(unix.EOPNOTSUPP) {
+		if os.Getenv("CI") != "" {
+			t.Fatal("/dev/null takes no commands")
+		}
+		t.Skip("/dev/null takes no commands before Linux 6.16")
+	}
+	*results = nil
+	return e, c, results
+}
+
+func TestCommandsAreDone(t *testing.T) {
+	e, c, results := newTestCommand(t)
+	spawn(t, e, func(task *Task) {
+		for n := range 100 { // more than the queue holds
+			c.Submit(0, 0, 0, 0)
+			for len(*results) == n {
+				task.Yield()
+			}
+		}
+	})
+	run(t, e)
+	for _, res := range *results {
+		if res != 0 {
+			t.Errorf("a command gives %d", res)
+		}
+	}
+}
+
+func TestSubmittingACommandTwicePanics(t *testing.T) {
+	e, c, _ := newTestCommand(t)
+	spawn(t, e, func(*Task) {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		c.Submit(0, 0, 0, 0)
+		c.Submit(0, 0, 0, 0)
+	})
+	run(t, e)
+}
+
+// TestCommandFollowsAWholeRead also shows that one does not follow a short read,
+// the read of a file that is not passed on, or one into another buffer.
+func TestCommandFollowsAWholeRead(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		off  int64
+		pass bool
+		skip int // of the buffer
+		sent bool
+	}{
+		{"whole", 0, true, 0, true},
+		{"short", 9000, true, 0, false},
+		{"end of file", 10_000, true, 0, false},
+		{"not passed on", 0, false, 0, false},
+		{"another buffer", 0, true, 100, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e, c, results := newTestCommand(t)
+			r := newTestReactor(t, Config{})
+			f := openTemp(t, r, pattern(10_000, 1), unix.O_RDONLY)
+			if tc.pass {
+				f.PassOn()
+			}
+			spawn(t, e, func(task *Task) {
+				p := make([]byte, 4096)
+				filled := 0
+				task.Follow(c, 0, 0, p, func(n int, area *[80]byte) {
+					if filled++; n != 4096 || *area != [80]byte{} {
+						t.Errorf("fill for %d bytes, area % x", n, area[:])
+					}
+				})
+				if _, err := f.ReadAt(context.Background(), p[tc.skip:], tc.off); err != nil {
+					t.Error(err)
+				}
+				sent := task.Followed()
+				if sent != tc.sent || sent && filled != 1 {
+					t.Errorf("sent: %v, filled %d times", sent, filled)
+				}
+				if !sent {
+					c.Submit(0, 0, 0, 0)
+				}
+				for len(*results) == 0 {
+					task.Yield()
+				}
+				task.Yield()
+			})
+			run(t, e)
+			if len(*results) != 1 || (*results)[0] != 0 {
+				t.Errorf("results %v, want one of 0", *results)
+			}
+		})
+	}
+}
+
+// TestFollowedReadsOfManyTasks has commands linked to reads that go out together
+// through a queue with room for a few.
+func TestFollowedReadsOfManyTasks(t *testing.T) {
+	e, _, _ := newTestCommand(t)
+	r := newTestReactor(t, Config{})
+	content := pattern(1<<16, 1)
+	f := openTemp(t, r, content, unix.O_RDONLY)
+	f.PassOn()
+	const tasks, rounds = 40, 50
+	done := 0
+	for i := range tasks {
+		spawn(t, e, func(task *Task) {
+			mine := 0
+			c := e.NewCommand(func(res int32) {
+				if res != 0 {
+					t.Errorf("result %d", res)
+				}
+				mine++
+			})
+			p := make([]byte, 1000)
+			for n := range rounds {
+				off := (i*7919 + n*1009) % (1 << 16)
+				task.Follow(c, 0, 0, p, func(int, *[80]byte) {})
+				got, err := f.ReadAt(context.Background(), p, int64(off))
+				if err != nil || string(p[:got]) != string(content[off:min(off+1000, 1<<16)]) {
+					t.Errorf("read at %d: %d, %v", off, got, err)
+				}
+				if !task.Followed() {
+					c.Submit(0, 0, 0, 0)
+				}
+				for mine <= n {
+					task.Yield()
+				}
+			}
+			done += mine
+		})
+	}
+	run(t, e)
+	if done != tasks*rounds {
+		t.Errorf("%d commands were done, want %d", done, tasks*rounds)
+	}
+}
