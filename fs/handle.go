@@ -21,6 +21,10 @@ type handle struct {
 	// descriptor has that now.
 	canAppend bool
 	appends   appendMode
+
+	// lockOwners took record locks through the handle; guarded by the lock
+	// table's mu.
+	lockOwners []uint64
 }
 
 func (h *handle) writable() bool { return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY }
@@ -156,6 +160,10 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 func (n *node) open(pathFD int, flags uint32) (*handle, syscall.Errno) {
 	backing := n.tree.backingFlags(flags)
 	fd, errno := n.tree.reopen(pathFD, backing)
+	if errno == syscall.EPERM && n.tree.opts.WritebackCache && flags&syscall.O_APPEND != 0 {
+		// An append-only inode: what the kernel writes back goes to its end.
+		fd, errno = n.tree.reopen(pathFD, backing|syscall.O_APPEND)
+	}
 	if errno != 0 {
 		return nil, errno
 	}
@@ -290,6 +298,9 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 	if h.writable() {
 		h.node.writers.Add(-1)
 	}
+	if t.opts.RemoteLocks {
+		h.releaseLocks()
+	}
 	if !t.slow && !h.writable() {
 		// Nothing to write out, and the node keeps the inode.
 		return toErrno(h.file.Close())
@@ -301,6 +312,12 @@ var _ = (fusefs.FileLseeker)((*handle)(nil))
 
 // Lseek finds holes and data. The offset of the descriptor means nothing here.
 func (h *handle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	if h.node.tree.opts.WritebackCache {
+		// The backing does not know data that the kernel has not written back
+		// yet, and would call it a hole. ENOSYS on purpose: the kernel answers
+		// by itself from now on, that everything is data.
+		return 0, syscall.ENOSYS
+	}
 	var pos int64
 	errno := h.node.tree.block(func() (errno syscall.Errno) {
 		var err error

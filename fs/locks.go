@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -316,7 +317,30 @@ func (h *handle) tryLock(owner uint64, lk *fuse.FileLock, flags uint32) (holder 
 	if flags&fuse.LK_FLOCK != 0 {
 		return 0, false, h.flock(lk.Typ)
 	}
-	return h.node.tree.locks.set(h.node, owner, lk)
+	t := h.node.tree.locks
+	holder, known, errno = t.set(h.node, owner, lk)
+	if errno == 0 && lk.Typ != syscall.F_UNLCK {
+		t.mu.Lock()
+		if !slices.Contains(h.lockOwners, owner) {
+			h.lockOwners = append(h.lockOwners, owner)
+		}
+		t.mu.Unlock()
+	}
+	return holder, known, errno
+}
+
+// releaseLocks drops what was locked through the handle, at its end. Processes
+// have given up theirs with close(2), which flushes; what is left belongs to the
+// open file description (fcntl(2), F_OFD_SETLK), for which nothing is sent.
+func (h *handle) releaseLocks() {
+	t := h.node.tree.locks
+	t.mu.Lock()
+	owners := h.lockOwners
+	h.lockOwners = nil
+	t.mu.Unlock()
+	for _, owner := range owners {
+		t.set(h.node, owner, &fuse.FileLock{End: wholeFile, Typ: syscall.F_UNLCK})
+	}
 }
 
 // flock locks the whole file for this handle: a handle is an open file
