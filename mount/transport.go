@@ -117,6 +117,12 @@ func prepareRing(o *Options) (carrier, error) {
 			msg:  fmt.Sprintf("max_write=%d is too small for FUSE-over-io_uring: a large xattr would crash the kernel", o.MaxWrite),
 			hint: fmt.Sprintf("leave max_write out or make it at least %d", MinMaxWriteUring)}
 	}
+	if o.AutoUnmount {
+		// fusermount3 looks once whether the mount is dead when its socket
+		// closes; a process's rings, which hold the connection, go later.
+		return nil, &Error{kind: ErrTransport, msg: "auto_unmount does not work over io_uring: fusermount3 looks before the rings are gone",
+			hint: "use transport=dev, or recover in place of auto_unmount"}
+	}
 	err := overuring.Available()
 	var s *overuring.Server
 	if err == nil {

@@ -148,6 +148,7 @@ await_unmount() { await 10 umount "$1"; }
 }
 
 @test "engine=sync serves the same" {
+	[ "${URINGFS_TRANSPORT:-}" != uring ] || skip "that transport lives on rings"
 	expect_no_io # none by the reactor
 	mount_fs engine=sync
 	sample_tree "$plain"
