@@ -168,7 +168,7 @@ func (s *session) confine() error {
 		return &failure{code: exitPrivilege, err: fmt.Errorf("confine=on: %w", err), hint: "use confine=auto to go without"}
 	}
 	if err != nil {
-		s.log.WithError(err).Warn("not fully confined")
+		s.log.WithError(err).Info("not fully confined")
 	}
 	return nil
 }

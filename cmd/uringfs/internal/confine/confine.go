@@ -47,6 +47,9 @@ func denyCalls() error {
 	return nil
 }
 
+// errCgo: Go can reach all threads of a process only where it has made them.
+var errCgo = errors.New("drop capabilities: this build uses cgo, where threads cannot be reached")
+
 // Denied lists the system calls that are refused after Apply.
 func Denied() []string {
 	return []string{
@@ -106,7 +109,7 @@ func dropCapabilities() error {
 		}
 		_, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0)
 		if errno == syscall.ENOTSUP {
-			return errors.New("drop capabilities: this build uses cgo, where threads cannot be reached")
+			return errCgo
 		}
 		// EINVAL: the kernel does not have this one. EPERM: without
 		// CAP_SETPCAP the set cannot be changed, which no_new_privs makes
