@@ -1,0 +1,127 @@
+#!/usr/bin/env bats
+# Long and heavy use. Each test goes on for SOAK_SECONDS (30); scripts/soak runs
+# them for longer and over both transports.
+
+load ../e2e/helpers
+
+seconds=${SOAK_SECONDS:-30}
+
+@test "verified mixed I/O: six jobs, odd sizes and offsets, a garbage collector in a hurry" {
+	GOGC=5 mount_fs
+	local engine sizes end=$((SECONDS + seconds)) pass=0
+	while [ $SECONDS -lt $end ]; do
+		for engine in psync libaio io_uring mmap; do
+			sizes="--bsrange=1k-90k --bs_unaligned"
+			[ $engine != mmap ] || sizes=--bsrange=4k-92k # maps have pages
+			# shellcheck disable=SC2086 # words
+			fio --name=soak --directory="$mnt" --ioengine="$engine" --iodepth=8 --thread --numjobs=6 --size=12m \
+				--rw=randrw --rwmixread=40 $sizes --randseed=$((pass + 1)) \
+				--verify=crc32c --do_verify=1 --verify_fatal=1 --verify_backlog=64 --verify_state_save=0 --fsync=200 \
+				--group_reporting >"$BATS_TEST_TMPDIR/fio.out" 2>&1 || {
+				cat "$BATS_TEST_TMPDIR/fio.out"
+				return 1
+			}
+			pass=$((pass + 1))
+		done
+	done
+}
+
+@test "mount, use, kill, mount again: nothing is left of any round" {
+	local end=$((SECONDS + seconds)) how rounds=0
+	mkdir "$source/dir" # not on the mountpoint below the mount
+	while [ $SECONDS -lt $end ]; do
+		for how in umount lazy TERM KILL; do
+			mount_fs recover drain_timeout=1 lazy_timeout=1
+			bash -c 'while mountpoint -q "$1" && dd if=/dev/zero of="$1/dir/busy" bs=128k count=32 status=none && dd if="$1/dir/busy" of=/dev/null iflag=direct bs=4k status=none; do :; done' \
+				_ "$mnt" 2>/dev/null 3>&- &
+			local user=$!
+			busy() { [ "$(stats_of "$mnt" reactor.completed)" -gt 100 ]; }
+			await 20 busy
+			case $how in
+				umount) kill $user && wait $user || true && await 10 umount "$mnt" ;;
+				lazy) umount -l "$mnt" ;;
+				*) kill -s "$how" "$daemon" ;;
+			esac
+			wait $user || true
+			await 20 is_gone "$daemon"
+			rounds=$((rounds + 1))
+		done
+	done
+	echo "$rounds rounds" >&3
+	mount_fs recover
+	cmp "$mnt/dir/busy" "$source/dir/busy"
+}
+
+@test "stress-ng's file classes find nothing wrong" {
+	command -v stress-ng >/dev/null || skip "no stress-ng"
+	mount_fs
+	local class known
+	known=" $(stress-ng --stressors) "
+	for class in access chmod chown copy-file dentry dir dirdeep dirmany fallocate fcntl file-ioctl filename flock fpunch \
+		fstat getdent hdd io iomix lease link locka lockf lockofd mmap mknod open readahead rename seek splice symlink sync-file \
+		touch unlink utime xattr; do
+		[[ $known == *" $class "* ]] || continue # versions differ
+		timeout $((seconds + 60)) stress-ng --temp-path "$mnt" --"$class" 2 --timeout $((seconds / 10 + 1)) --verify --quiet 3>&- || {
+			echo "stress-ng --$class: status $?" >&2
+			return 1
+		}
+	done
+	[ -z "$(ls -A "$mnt")" ]
+}
+
+@test "PostgreSQL: initdb, pgbench, a crash in the middle, recovery, amcheck" {
+	local bin
+	bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
+	[ -n "$bin" ] || skip "no PostgreSQL"
+	chmod 755 "$top" "$source" "$BATS_TEST_TMPDIR"
+	mount_fs allow_other
+	mkdir "$mnt/data" "$BATS_TEST_TMPDIR/socket"
+	chown postgres "$mnt/data" "$BATS_TEST_TMPDIR/socket"
+	as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups env PATH="$bin:$PATH" PGHOST="$BATS_TEST_TMPDIR/socket" PGDATA="$mnt/data" "$@" 3>&-; }
+	start() { as_postgres pg_ctl -s -w -t 120 -l "$BATS_TEST_TMPDIR/socket/log" -o "-k $BATS_TEST_TMPDIR/socket -c listen_addresses= -c shared_buffers=16MB -c checkpoint_timeout=30s" start || { cat "$BATS_TEST_TMPDIR/socket/log" >&2 && return 1; }; }
+	# The socket must be reachable for postgres.
+	chmod a+x "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/.." "$BATS_TEST_TMPDIR/../.."
+	as_postgres initdb -A trust --data-checksums >/dev/null
+	start
+	as_postgres pgbench -i -q -s 5 postgres 2>/dev/null
+	as_postgres pgbench -c 4 -T "$seconds" postgres >/dev/null 2>&1 &
+	local bench=$!
+	sleep $((seconds / 2))
+	local postmaster children child
+	postmaster=$(head -n 1 "$mnt/data/postmaster.pid")
+	children=$(pgrep -P "$postmaster")
+	kill -KILL "$postmaster"
+	wait $bench || true
+	# Its children notice and end before it may start again.
+	for child in $postmaster $children; do
+		await 30 is_gone "$child"
+	done
+	# A postmaster that init has not buried would hold its locks.
+	rm -f "$mnt/data/postmaster.pid" "$BATS_TEST_TMPDIR"/socket/.s.PGSQL.*
+	start
+	as_postgres psql -qAt postgres -c 'CREATE EXTENSION amcheck' \
+		-c "SELECT count(bt_index_check(indexrelid, true)) > 0 FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relam = 403 AND relkind = 'i' AND relpersistence <> 't'" \
+		-c "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(bbalance) FROM pgbench_branches)" >"$BATS_TEST_TMPDIR/psql.out"
+	[ "$(cat "$BATS_TEST_TMPDIR/psql.out")" = $'t\nt' ]
+	as_postgres pg_ctl -s -w -m fast stop
+	as_postgres pg_checksums --check >/dev/null
+}
+
+@test "overlayfs with the mount as its lower directory" {
+	sample_tree "$source"
+	mount_fs
+	local upper=$top/upper
+	mkdir "$upper" "$BATS_TEST_TMPDIR/merged"
+	mount -t tmpfs uringfs-image "$upper"
+	at_end umount "$upper"
+	mkdir "$upper/up" "$upper/work"
+	mount -t overlay -o "lowerdir=$mnt,upperdir=$upper/up,workdir=$upper/work" uringfs-overlay "$BATS_TEST_TMPDIR/merged"
+	diff -r --no-dereference "$mnt/a/b" "$BATS_TEST_TMPDIR/merged/a/b"
+	echo changed >>"$BATS_TEST_TMPDIR/merged/a/file1"
+	rm "$BATS_TEST_TMPDIR/merged/a/file2"
+	mv "$BATS_TEST_TMPDIR/merged/a/file3" "$BATS_TEST_TMPDIR/merged/renamed"
+	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/merged/a/file1")" = changed ]
+	[ "$(tail -n 1 "$mnt/a/file1")" != changed ]
+	[ -e "$mnt/a/file2" ] && [ -e "$mnt/a/file3" ]
+	umount "$BATS_TEST_TMPDIR/merged"
+}
