@@ -20,7 +20,6 @@ func (io uncachedIO) Open(fd int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.PassOn()
 	f.SetUncached()
 	return f, nil
 }

@@ -14,7 +14,7 @@ says() {
 		echo "status $status, said: $stderr" >&2
 		return 1
 	}
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "--help and --version print to standard output and need no arguments" {
@@ -85,7 +85,7 @@ says() {
 			echo "status $code" >&2
 			return 1
 		}
-		fails mountpoint -q "$mnt"
+		fails is_mounted
 	done
 }
 

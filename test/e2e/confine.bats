@@ -27,7 +27,7 @@ status_of() { awk -v k="$1:" '$1 == k {print $2}' "/proc/$daemon/status"; }
 	kill -TERM "$daemon"
 	await_exit "$daemon"
 	exec 8>&-
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "confine=off gives nothing up" {

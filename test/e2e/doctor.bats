@@ -27,7 +27,7 @@ load helpers
 	# shellcheck disable=SC2154 # set by run
 	[[ $stderr == *"uringfs: "*"hint: "*"seccomp"* ]]
 	[[ $stderr == *"engine=sync"* ]]
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "engine=sync serves a host that forbids io_uring" {

@@ -66,6 +66,8 @@ mount_options() {
 # unmount takes the mount off and waits until the daemon is gone.
 unmount() {
   umount "$mnt" || {
+    echo "held by:" >&2
+    find /proc/[0-9]*/{cwd,root,fd} -lname "$mnt*" -printf '%p -> %l\n' >&2 2>/dev/null || true
     dump_daemon
     umount -l "$mnt"
     return 1
@@ -76,6 +78,10 @@ unmount() {
 # stats_of MOUNTPOINT FIELD prints a number that the daemon tells about itself.
 # It does not touch the mount, so it works while that hangs.
 stats_of() { "$URINGFS" stats --field "$2" "$1"; }
+
+# is_mounted [MOUNTPOINT] looks in the mount table: mountpoint(1) takes a mount
+# whose daemon is gone for none.
+is_mounted() { awk -v m="${1:-$mnt}" '$2 == m {found = 1} END {exit !found}' /proc/mounts; }
 
 # daemon_of MOUNTPOINT prints the process that serves it.
 daemon_of() {

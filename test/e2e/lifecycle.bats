@@ -53,7 +53,7 @@ ends_with() {
 	assert_reactor_used
 	kill -TERM "$daemon"
 	ends_with 0 "$daemon"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "SIGINT ends it too, and so does umount" {
@@ -86,7 +86,7 @@ ends_with() {
 	ends_with 0 "$daemon"
 	[ $((SECONDS - begun)) -le 10 ]
 	wait "${writers[@]}" || true
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	[ "$(sha256sum <"$source/synced")" = "$(seq 100000 | sha256sum)" ]
 }
 
@@ -98,7 +98,7 @@ ends_with() {
 	ends_with 20 "$daemon"
 	[ "$(cat "$source/f")" = "$(seq 10)" ]
 	exec 8>&-
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "SIGKILL of a busy daemon leaves errors, not hangs, and the mountpoint can be taken again" {

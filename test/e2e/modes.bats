@@ -53,7 +53,7 @@ await_unmount() { await 10 umount "$1"; }
 	kill -TERM "$daemon"
 	await_exit "$daemon"
 	fails wait "$reader"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	grep -q 'still in use, aborting' "$log"
 	grep -q 'requests=1' "$log"
 }

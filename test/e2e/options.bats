@@ -25,7 +25,7 @@ refused() {
 		echo "said: $stderr" >&2
 		return 1
 	}
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 }
 
 @test "flags of mount(8) reach the kernel" {

@@ -108,7 +108,7 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	await 10 waits
 	kill -TERM "$daemon"
 	await 20 is_gone "$daemon"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	wait $reader || true
 	steer release
 }

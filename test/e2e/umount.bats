@@ -10,7 +10,7 @@ load helpers
 		mount_fs
 		$how "$mnt"
 		await_exit "$daemon"
-		fails mountpoint -q "$mnt"
+		fails is_mounted
 	done
 }
 
@@ -40,7 +40,7 @@ load helpers
 	mount_fs
 	exec 8<"$mnt/f"
 	"$URINGFS" umount --lazy "$mnt"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	[ "$(cat <&8)" = "$(seq 10)" ]
 	exec 8<&-
 	await_exit "$daemon"
@@ -51,7 +51,7 @@ load helpers
 	mount_fs
 	exec 8<"$mnt/f"
 	"$URINGFS" umount --force "$mnt"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	fails cat <&8
 	exec 8<&-
 	await_exit "$daemon"
@@ -65,7 +65,7 @@ load helpers
 	run timeout 5 stat "$mnt"
 	[[ $output == *"not connected"* ]]
 	"$URINGFS" umount "$mnt"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	stat "$mnt"
 }
 
@@ -126,6 +126,6 @@ load helpers
 	expect_no_io
 	mount_fs
 	run -22 "$URINGFS" umount "$top/missing" "$mnt"
-	fails mountpoint -q "$mnt"
+	fails is_mounted
 	await_exit "$daemon"
 }
