@@ -34,7 +34,7 @@ type Config struct {
 	RingWorkers int
 
 	// Blockers bounds the goroutines that carry what tasks of an [Executor]
-	// hand to [Reactor.Block]. 0: 64.
+	// hand to [Reactor.Block]. 0: 32.
 	Blockers int
 
 	// Timeout bounds every operation that names none of its own. 0: no bound.
@@ -101,7 +101,7 @@ func New(cfg Config) (*Reactor, error) {
 		cfg.RingWorkers = 8
 	}
 	if cfg.Blockers <= 0 {
-		cfg.Blockers = 64
+		cfg.Blockers = 32
 	}
 	r := &Reactor{cfg: cfg, blockers: blockers{max: cfg.Blockers}, limits: cfg.Limits, reaped: make(chan struct{})}
 	if r.limits == nil {
