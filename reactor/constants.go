@@ -5,6 +5,7 @@ package reactor
 const (
 	setupSingleIssuer uint32 = 1 << 12 // 6.0
 	setupDeferTaskrun uint32 = 1 << 13 // 6.1
+	setupNoSQArray    uint32 = 1 << 16 // 6.6
 
 	enterRegisteredRing uint32 = 1 << 4 // 5.18
 	enterExtArg         uint32 = 1 << 3 // 5.11

@@ -34,5 +34,5 @@ func onDefault(op Op) (int, error) {
 	// Neither closed nor pinned: the descriptor stays the caller's.
 	f := File{r: r, fd: op.FD, class: ClassOf(op.FD)}
 	f.pins.Store(1)
-	return f.transfer(context.Background(), op)
+	return f.transfer(context.Background(), &op)
 }

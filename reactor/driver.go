@@ -30,7 +30,8 @@ type driver struct {
 	// which carry a tag instead of a slot.
 	onTag func(completion)
 
-	// live mirrors inFlight > 0 for those who only want to know whether to look.
+	// live: something was left in flight by an owner that went away. It is for
+	// those who only want to know whether to look.
 	live atomic.Bool
 
 	// busy is 1 while somebody owns the submission side, which may be across
@@ -39,10 +40,23 @@ type driver struct {
 	busy atomic.Uint32
 	work atomic.Bool
 
+	// own is the call of the submission side's owner, who needs one of its own
+	// only if it has to park.
+	own call
+
+	// shut: closing, broken or unmapped, so that nothing may go the short way.
+	shut atomic.Bool
+
+	// The owner's, who needs no mu to read them. spare is the slot for what
+	// goes the short way, and not in the free list; see express.
+	spare     *slot
+	reaped    int // completions
+	expressed expressCounts
+
 	q queue
 
-	// mu guards everything below, the slots and the completion side of q. It
-	// is never held across a system call.
+	// mu guards everything below and the slots. It is never held across a
+	// system call. Both sides of q belong to who owns the submission side.
 	mu       sync.Mutex
 	slots    []*slot
 	free     *slot
@@ -56,7 +70,8 @@ type driver struct {
 	notify   bool          // the ring's eventfd is on
 	closing  bool          // nothing new is taken
 	unmapped bool          // q is gone
-	drained  chan struct{} // closed when closing and nothing is in flight
+	drained  chan struct{} // closed by drive when closing and nothing is in flight
+	empty    bool          // it is closed
 	broken   syscall.Errno // why the ring takes nothing more
 	counts   counts
 }
@@ -122,7 +137,9 @@ func (l *slotList) remove(s *slot) bool {
 
 func newDriver(q queue, limits ...*Limits) *driver {
 	q.notify(false)
-	return &driver{q: q, limits: limits, drained: make(chan struct{})}
+	d := &driver{q: q, limits: limits, drained: make(chan struct{})}
+	d.spare = d.newSlot()
+	return d
 }
 
 // add puts an operation into the backlog and returns its slot. The caller holds
@@ -130,33 +147,45 @@ func newDriver(q queue, limits ...*Limits) *driver {
 func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
 	s := d.free
 	if s == nil {
-		s = &slot{index: uint32(len(d.slots))}
-		d.slots = append(d.slots, s)
+		s = d.newSlot()
 	} else {
 		d.free = s.next
 	}
-	d.seq++
-	s.seq, s.state, s.end, s.done, s.retry = d.seq, slotQueued, endNone, 0, 0
-	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
-	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
-	if d.inFlight++; d.inFlight == 1 {
-		d.live.Store(true)
-	}
+	d.occupy(s, op, w, f, buf)
+	s.state = slotQueued
 	d.backlog.push(s)
 	return s
+}
+
+// newSlot makes a slot. The caller holds mu.
+func (d *driver) newSlot() *slot {
+	s := &slot{index: uint32(len(d.slots))}
+	d.slots = append(d.slots, s)
+	return s
+}
+
+// occupy puts an operation into a free slot. The caller holds mu and sets the
+// slot's state.
+func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer) {
+	d.seq++
+	s.seq, s.end, s.done, s.retry = d.seq, endNone, 0, 0
+	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
+	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
+	d.inFlight++
 }
 
 // take gets the submission side if it is free.
 func (d *driver) take() bool { return d.busy.Load() == 0 && d.busy.CompareAndSwap(0, 1) }
 
 // drive submits the backlog and reaps until nothing is left to submit. The
-// caller owns the submission side and holds mu, which drive releases. It
-// reports whether c, if not nil, is over; else c is parked.
-func (d *driver) drive(c *call) (over bool) {
+// caller owns the submission side and holds mu, which drive releases. If c, the
+// caller's call or nil, is not over then, drive returns it parked; in place of
+// the driver's own it parks another.
+func (d *driver) drive(c *call) (parked *call) {
 	if d.unmapped {
 		d.work.Store(false)
 		d.mu.Unlock()
-		return false
+		return nil
 	}
 	d.mute()
 	for tries := 0; ; {
@@ -169,12 +198,15 @@ func (d *driver) drive(c *call) (over bool) {
 		// Asked again after settle: what overflowed before the eventfd was on
 		// was not signalled either.
 		if queued == 0 && !d.q.needsFlush() {
-			if over = c != nil && c.done; !over && c != nil {
-				c.parked = true
-				d.arm(c.slot)
+			if c != nil && !c.done {
+				parked = d.park(c)
+			}
+			if d.closing && d.inFlight == 0 && !d.empty {
+				d.empty = true
+				close(d.drained)
 			}
 			d.unlockAndWake()
-			return over
+			return parked
 		}
 		d.unlockAndWake()
 		if queued == 0 {
@@ -193,11 +225,27 @@ func (d *driver) drive(c *call) (over bool) {
 	}
 }
 
+// park leaves the operation of c to whoever reaps it. The caller owns the
+// submission side and holds mu.
+func (d *driver) park(c *call) *call {
+	if c == &d.own {
+		c = newCall()
+		c.slot, d.own.slot = d.own.slot, nil
+		c.slot.waker = c
+	}
+	c.parked = true
+	d.arm(c.slot)
+	return c
+}
+
 // settle arms the eventfd if something is left in flight. After arming it looks
 // once more: a completion that came before is not signalled. The caller holds mu.
 func (d *driver) settle() {
 	if on := d.inFlight > 0; on != d.notify {
 		d.notify = on
+		if on {
+			d.live.Store(true)
+		}
 		d.q.notify(on)
 		if on {
 			d.reap()
@@ -216,7 +264,9 @@ func (d *driver) mute() {
 // fill moves the backlog and the cancels into the submission queue as far as
 // there is room. The caller owns the submission side and holds mu.
 func (d *driver) fill() {
-	d.work.Store(false)
+	if d.work.Load() { // a store costs more
+		d.work.Store(false)
+	}
 	for len(d.cancels) > 0 {
 		e := d.q.next()
 		if e == nil {
@@ -269,6 +319,7 @@ func (d *driver) failed(errno syscall.Errno, tries int) int {
 		// run later.
 		d.mu.Lock()
 		d.broken = errno
+		d.shut.Store(true)
 		d.q.discard()
 		for _, s := range d.filled {
 			if s != nil {
@@ -293,15 +344,15 @@ func (d *driver) consume(n int) {
 	d.filled = d.filled[:rest]
 }
 
-// reap takes all completions out of the queue. The caller holds mu.
-func (d *driver) reap() int {
-	n := 0
+// reap takes all completions out of the queue. The caller owns the submission
+// side and holds mu.
+func (d *driver) reap() {
 	for {
 		c, ok := d.q.peek()
 		if !ok {
-			return n
+			return
 		}
-		n++
+		d.reaped++
 		d.complete(c)
 	}
 }
@@ -367,11 +418,8 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	s.state = slotFree
 	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
 	s.next, d.free = d.free, s
-	if d.inFlight--; d.inFlight == 0 {
+	if d.inFlight--; d.inFlight == 0 && d.live.Load() {
 		d.live.Store(false)
-	}
-	if d.closing && d.inFlight == 0 {
-		close(d.drained)
 	}
 	if w == nil { // detached: nobody waits
 		d.held--
@@ -517,12 +565,8 @@ func (d *driver) stop(s *slot, reason endReason) {
 // awaits drained.
 func (d *driver) stopAll() {
 	d.mu.Lock()
-	if !d.closing {
-		d.closing = true
-		if d.inFlight == 0 {
-			close(d.drained)
-		}
-	}
+	d.closing = true
+	d.shut.Store(true)
 	var live []EventID
 	for _, s := range d.slots {
 		if s.state != slotFree {
@@ -541,6 +585,7 @@ func (d *driver) stopAll() {
 func (d *driver) unmap() error {
 	d.mu.Lock()
 	d.unmapped = true
+	d.shut.Store(true)
 	d.mu.Unlock()
 	return d.q.close()
 }

@@ -124,24 +124,24 @@ func (c *closer) Wake(Event) { unix.Close(c.fd) }
 // When ctx ends first the error wraps EINTR, or ETIMEDOUT for a deadline. p is
 // the caller's again when ReadAt returns.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	return f.transfer(ctx, Op{Code: OpRead, FD: f.fd, Buf: p, Off: off})
+	return f.transfer(ctx, &Op{Code: OpRead, FD: f.fd, Buf: p, Off: off})
 }
 
 // WriteAt writes p at byte offset off (at the end if the file has O_APPEND, at
 // its own position if off is AtPosition). It continues short transfers: n <
 // len(p) only with an error. Otherwise as ReadAt.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	return f.transfer(ctx, Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
+	return f.transfer(ctx, &Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
 }
 
 // ReadvAt is ReadAt into several buffers, filled in turn; at most 1024.
 func (f *File) ReadvAt(ctx context.Context, bufs [][]byte, off int64) (int, error) {
-	return f.transfer(ctx, Op{Code: OpReadv, FD: f.fd, Bufs: bufs, Off: off})
+	return f.transfer(ctx, &Op{Code: OpReadv, FD: f.fd, Bufs: bufs, Off: off})
 }
 
 // WritevAt is WriteAt of several buffers, written in turn; at most 1024.
 func (f *File) WritevAt(ctx context.Context, bufs [][]byte, off int64) (int, error) {
-	return f.transfer(ctx, Op{Code: OpWritev, FD: f.fd, Bufs: bufs, Off: off})
+	return f.transfer(ctx, &Op{Code: OpWritev, FD: f.fd, Bufs: bufs, Off: off})
 }
 
 // SubmitRead starts a ReadAt and returns its future. p belongs to the reactor
@@ -164,7 +164,7 @@ func (f *File) SetUncached() { f.rwFlags.Store(rwfDontcache) }
 
 const rwfDontcache = 0x80 // RWF_DONTCACHE, which x/sys lacks
 
-func (f *File) transfer(ctx context.Context, op Op) (int, error) {
+func (f *File) transfer(ctx context.Context, op *Op) (int, error) {
 	op.Flags = f.rwFlags.Load()
 	n, err := f.transferOnce(ctx, op)
 	if op.Flags != 0 && n == 0 && errors.Is(err, syscall.EOPNOTSUPP) {
@@ -175,18 +175,30 @@ func (f *File) transfer(ctx context.Context, op Op) (int, error) {
 	return n, err
 }
 
-func (f *File) transferOnce(ctx context.Context, op Op) (int, error) {
-	staged := op
+func (f *File) transferOnce(ctx context.Context, op *Op) (int, error) {
+	if !f.stages(op) {
+		if n, err, done := f.express(ctx, op); done {
+			return n, err
+		}
+		ev, err := f.do(ctx, op, nil)
+		return ev.N, err
+	}
+	staged := *op
 	buf := f.stage(&staged)
 	ev, err := f.do(ctx, &staged, buf)
 	op.unstage(ev)
 	return ev.N, err
 }
 
-// stage moves a read or write into a buffer of the reactor's own where the
-// caller may have to be answered before the kernel is done with it.
+// stages reports whether the caller of op may have to be answered before the
+// kernel is done with its buffer.
+func (f *File) stages(op *Op) bool {
+	return f.class == ClassBlocking || op.Timeout != 0 || f.r.cfg.Timeout != 0
+}
+
+// stage moves a read or write into a buffer of the reactor's own if it stages.
 func (f *File) stage(op *Op) *buffer {
-	if f.class != ClassBlocking && op.Timeout == 0 && f.r.cfg.Timeout == 0 {
+	if !f.stages(op) {
 		return nil
 	}
 	buf := newBuffer(op.size())

@@ -183,10 +183,12 @@ func (r *Reactor) newQueue(efd int) (queue, error) {
 }
 
 // acquire gets the submission side of a ring, waiting its turn for one.
-func (r *Reactor) acquire(c *call) *driver {
+func (r *Reactor) acquire() *driver {
 	if d := r.tryAcquire(); d != nil {
 		return d
 	}
+	c := newCall()
+	defer c.free()
 	r.queueMu.Lock()
 	r.queue = append(r.queue, c)
 	r.waiting.Add(1)
@@ -254,8 +256,9 @@ func (r *Reactor) nextWaiter() *call {
 	return c
 }
 
-// kick drives d, unless its owner is going to.
+// kick drives d, or leaves that to its owner.
 func (r *Reactor) kick(d *driver) {
+	d.work.Store(true)
 	if d.take() {
 		d.mu.Lock()
 		d.drive(nil)
@@ -295,77 +298,92 @@ func (r *Reactor) reapUntil(end time.Time) {
 	}
 }
 
-// reapAll reaps every ring that has something in flight.
-func (r *Reactor) reapAll() int {
-	n := 0
+// reapAll reaps every ring that has something in flight. One whose owner has
+// not gone yet is left to that.
+func (r *Reactor) reapAll() (reaped int) {
 	for _, d := range r.rings {
 		if !d.live.Load() {
 			continue
 		}
+		d.work.Store(true)
+		if !d.take() {
+			continue
+		}
 		d.mu.Lock()
-		n += d.reap()
-		if d.busy.Load() == 0 {
-			d.settle()
-		}
-		work := d.work.Load() || d.q.needsFlush()
-		d.unlockAndWake()
-		if work {
-			r.kick(d)
-		}
+		before := d.reaped
+		d.drive(nil)
+		reaped += d.reaped - before
+		r.release(d)
 	}
-	return n
+	return reaped
 }
 
 // do performs an operation for the calling goroutine: buf, if not nil, is where
 // op.Buf lies, and comes back in the event unless the event is early.
 func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, error) {
 	slow := op.class(f) == ClassBlocking
-	size := op.size()
 	if err := r.admit(ctx, op, slow); err != nil {
 		return Event{}, err
 	}
-	c := newCall()
-	defer c.free()
-	c.task = current()
-	if slow {
-		t, err := r.slowLane()
-		if err == nil {
-			if id, ok := t.submit(op, c, f, buf); ok {
-				return c.wait(ctx, id, r.grace), nil
-			}
-			err = ErrClosed
-		}
-		r.dismiss(size, slow)
-		return Event{}, err
+	task := current()
+	switch {
+	case slow:
+		return r.doSlow(ctx, task, op, f, buf)
+	case task != nil:
+		return r.doTask(ctx, task, op, f, buf)
 	}
-	if c.task != nil {
-		return r.doTask(ctx, c, op, f, buf)
-	}
-	d := r.acquire(c)
+	d := r.acquire()
 	d.mu.Lock()
 	if d.closing {
 		d.mu.Unlock()
 		r.release(d)
-		r.dismiss(size, slow)
+		r.dismiss(op.size(), false)
 		return Event{}, ErrClosed
 	}
-	s := d.add(op, c, f, buf)
-	c.slot = s
-	id := d.id(s)
-	over := d.drive(c)
-	r.release(d)
-	if over {
-		return c.ev, nil
+	d.own.slot, d.own.done = d.add(op, &d.own, f, buf), false
+	return r.conclude(ctx, d), nil
+}
+
+// conclude drives d until d.own is over and returns its event. The caller owns
+// the submission side and holds mu; conclude releases both.
+func (r *Reactor) conclude(ctx context.Context, d *driver) Event {
+	id := d.id(d.own.slot)
+	if c := d.drive(&d.own); c != nil {
+		r.release(d)
+		ev := c.wait(ctx, id, r.grace)
+		c.free()
+		return ev
 	}
-	return c.wait(ctx, id, r.grace), nil
+	ev := d.own.ev
+	r.release(d)
+	return ev
+}
+
+// doSlow performs an admitted operation on a blocking backing.
+func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
+	t, err := r.slowLane()
+	if err == nil {
+		c := newCall()
+		defer c.free()
+		c.task = task
+		if id, ok := t.submit(op, c, f, buf); ok {
+			return c.wait(ctx, id, r.grace), nil
+		}
+		err = ErrClosed
+	}
+	r.dismiss(op.size(), true)
+	return Event{}, err
 }
 
 // doTask performs an admitted operation for a task, on its executor's ring.
-func (r *Reactor) doTask(ctx context.Context, c *call, op *Op, f *File, buf *buffer) (Event, error) {
+func (r *Reactor) doTask(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
 	err := error(ErrClosed)
 	if !r.closed.Load() {
 		var ev Event
-		c.task.e.serve(r)
+		c := newCall()
+		defer c.free()
+		c.task = task
+		task.e.serve(r)
 		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.grace); err == nil {
 			return ev, nil
 		}
@@ -431,9 +449,7 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 		r.dismiss(size, slow)
 		return EventID{}, err
 	}
-	c := newCall()
-	d := r.acquire(c)
-	c.free()
+	d := r.acquire()
 	d.mu.Lock()
 	if d.closing {
 		d.mu.Unlock()

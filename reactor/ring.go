@@ -120,8 +120,10 @@ func (r *ring) mmap(p *sys.IOURingParams) error {
 	r.sq.mask, r.sq.entries = *at(p.SQOffset.RingMask), p.SQEntries
 	r.sq.entriesBase = unsafe.Pointer(&r.entryMem[0])
 	r.sq.localTail = *r.sq.tail
-	for i := range p.SQEntries { // entry i always stands in place i
-		*at(p.SQOffset.Array + 4*i) = i
+	if p.Flags&setupNoSQArray == 0 {
+		for i := range p.SQEntries { // entry i always stands in place i
+			*at(p.SQOffset.Array + 4*i) = i
+		}
 	}
 	r.cq.head, r.cq.tail, r.cq.flags = at(p.CQOffset.Head), at(p.CQOffset.Tail), at(p.CQOffset.Flags)
 	r.cq.mask = *at(p.CQOffset.RingMask)
@@ -162,7 +164,7 @@ type getEventsArg struct {
 
 func (r *ring) enter(wait uint32, timeout time.Duration) (int, syscall.Errno) {
 	r.enters++
-	atomic.StoreUint32(r.sq.tail, r.sq.localTail)
+	*r.sq.tail = r.sq.localTail // read inside the system call, by this thread
 	flags := r.enterFlags
 	if wait > 0 || r.flags&setupDeferTaskrun != 0 {
 		flags |= sys.IORING_ENTER_FLAGS_GETEVENTS

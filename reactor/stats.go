@@ -65,14 +65,16 @@ func (s *Stats) addCounters(other *Stats) {
 func (d *driver) addTo(s *Stats) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s.Submitted += d.counts.submitted
-	s.Completed += d.counts.completed
-	s.Resubmitted += d.counts.resubmitted
-	s.Cancelled += d.counts.cancelled
-	s.Expired += d.counts.expired
-	s.Spurious += d.counts.spurious
-	s.BytesRead += d.counts.bytesRead
-	s.BytesWritten += d.counts.bytesWritten
+	counts := d.counts
+	counts.add(d.expressed.reads.Load(), d.expressed.writes.Load())
+	s.Submitted += counts.submitted
+	s.Completed += counts.completed
+	s.Resubmitted += counts.resubmitted
+	s.Cancelled += counts.cancelled
+	s.Expired += counts.expired
+	s.Spurious += counts.spurious
+	s.BytesRead += counts.bytesRead
+	s.BytesWritten += counts.bytesWritten
 	s.InFlight += d.inFlight
 	s.Held += d.held
 }
