@@ -45,7 +45,7 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 	if !f.pin() {
 		return 0, ErrClosed, true
 	}
-	if !r.limits.tryAcquire(int64(1)<<opShift + int64(size)) {
+	if !r.limits.roomy(size) {
 		f.drop()
 		return 0, nil, false
 	}
@@ -54,7 +54,6 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 		if d != nil {
 			r.release(d)
 		}
-		r.limits.release(size)
 		f.drop()
 		return 0, nil, false
 	}
@@ -118,10 +117,7 @@ func (d *driver) leave(op *Op, f *File, size int) {
 		d.counts.add(d.expressed.reads.Swap(0), d.expressed.writes.Swap(0))
 		d.mu.Unlock()
 	}
-	for _, l := range d.limits {
-		l.release(size)
-	}
-	if f != nil && f.unpin() {
+	if f.unpin() {
 		unix.Close(f.fd)
 	}
 }
@@ -132,6 +128,9 @@ func (d *driver) leave(op *Op, f *File, size int) {
 func (d *driver) enlist(s *slot, op *Op, f *File) {
 	d.spare = d.newSlot()
 	d.occupy(s, op, &d.own, f, nil)
+	for _, l := range d.limits {
+		l.charge(len(op.Buf))
+	}
 	s.state = slotInFlight
 	d.counts.submitted++
 	d.own.slot, d.own.done = s, false

@@ -22,7 +22,10 @@ func fakeReactor(t testing.TB, seed uint64, f faults, size int, cfg Config) (*Re
 	backing := &fakeFile{data: make([]byte, size)}
 	n := uint64(0)
 	cfg.Rings = 3
-	cfg.Limits = NewLimits(64, 1<<20)
+	cfg.Limits = NewLimits(64, 1<<20) // callers wait for room
+	if seed%2 == 1 {
+		cfg.Limits = NewLimits(4096, 64<<20) // there is so much that they go the short way
+	}
 	cfg.newQueue = func(efd int) (queue, error) {
 		n++
 		return newFakeRing(t, efd, seed*100+n, f, map[int32]*fakeFile{1000: backing}), nil

@@ -102,6 +102,20 @@ func (l *Limits) tryAcquire(cost int64) bool {
 	return false
 }
 
+// roomy reports whether there is so much room for operations of size bytes that
+// those which end inside their system call need not be counted: there is at most
+// one of them for each ring, and together they do not use up the room seen here.
+// What does not end there is counted with charge.
+func (l *Limits) roomy(size int) bool {
+	const rings = 512 // of all reactors that share l; more than any has
+	v := l.inUse.Load()
+	ops, bytes := v>>opShift, v&byteMask
+	return l.maxOps-ops >= rings && (l.maxBytes-bytes)/rings >= int64(size) && l.waiting.Load() == 0
+}
+
+// charge counts an operation that was let in by roomy.
+func (l *Limits) charge(size int) { l.inUse.Add(int64(1)<<opShift + int64(size)) }
+
 func (l *Limits) release(size int) {
 	l.inUse.Add(-(int64(1)<<opShift + int64(size)))
 	if l.waiting.Load() > 0 {
