@@ -91,7 +91,7 @@ func BenchmarkFastPaths(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const size = 1 << 20
-	fd := benchFile(b, b.TempDir(), size)
+	fd := benchFile(b, benchDir(b), size)
 	p := make([]byte, 4096)
 	subjects := []subject{
 		{"pread", readLoop(b, size, 4096, func(off int64) (int, error) { return syscall.Pread(fd, p, off) })},

@@ -52,6 +52,9 @@ type Config struct {
 
 	// newQueue replaces the kernel's rings in tests.
 	newQueue func(efd int) (queue, error)
+
+	// spin replaces spinAfterProgress in benchmarks; negative: none.
+	spin time.Duration
 }
 
 // defaultLimits bounds the whole process where no Config says otherwise.
@@ -96,6 +99,9 @@ func New(cfg Config) (*Reactor, error) {
 	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 256
+	}
+	if cfg.spin == 0 {
+		cfg.spin = spinAfterProgress
 	}
 	if cfg.RingWorkers <= 0 {
 		cfg.RingWorkers = 8
@@ -278,7 +284,7 @@ func (r *Reactor) reapLoop() {
 		if _, err := r.signalled.Read(counter[:]); err != nil {
 			return // closed
 		}
-		r.reapUntil(time.Now().Add(spinAfterProgress))
+		r.reapUntil(time.Now().Add(r.cfg.spin))
 	}
 }
 
@@ -290,7 +296,7 @@ func (r *Reactor) reapUntil(end time.Time) {
 		n := r.reapAll()
 		now := time.Now()
 		if n > 0 {
-			end = now.Add(spinAfterProgress)
+			end = now.Add(r.cfg.spin)
 		} else if !now.Before(end) {
 			return
 		}
