@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// Block runs fn, which may block in a system call, so that nothing else waits
-// for it, and returns when fn has returned. On an ordinary goroutine fn simply
-// runs. For a task of an [Executor] it runs on another goroutine, of which there
-// are [Config.Blockers] at most, and the task waits. A panic of fn is the
-// caller's.
+// Block runs fn, which may block in a system call and so hold a thread, and
+// returns when fn has returned. No more than [Config.Blockers] functions run at
+// once; others wait their turn. On an ordinary goroutine fn runs right there.
+// For a task of an [Executor] it runs on another goroutine, and the task waits.
+// fn may call Block again. A panic of fn is the caller's.
 func (r *Reactor) Block(fn func()) {
 	t := current()
 	if t == nil {
-		fn()
+		r.blockers.runHere(fn)
 		return
 	}
 	b := &blocked{fn: fn, task: t}
@@ -50,6 +50,25 @@ type blockers struct {
 	max     int
 	running int
 	queue   []*blocked // oldest first
+
+	here   chan struct{} // a place for each function that runs on its caller's goroutine
+	inside goroutineSet  // goroutines that have such a place
+}
+
+// runHere runs fn on the calling goroutine, when there is a place for it. Who
+// has a place takes no second one: all places might be waiting for that.
+func (p *blockers) runHere(fn func()) {
+	if p.inside.has() {
+		fn()
+		return
+	}
+	p.here <- struct{}{}
+	p.inside.add()
+	defer func() {
+		p.inside.remove()
+		<-p.here
+	}()
+	fn()
 }
 
 func (p *blockers) run(b *blocked) {

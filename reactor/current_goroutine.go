@@ -54,3 +54,43 @@ func (t *Task) delist() {
 	crowd.Delete(t.goroutine)
 	crowded.Add(-1)
 }
+
+// goroutineSet knows the goroutines that are in it. Each adds and removes itself.
+type goroutineSet struct {
+	places  [1 << 8]atomic.Uintptr
+	crowd   sync.Map // uintptr to nothing: whose place was taken
+	crowded atomic.Int32
+}
+
+func (s *goroutineSet) place(g uintptr) *atomic.Uintptr {
+	return &s.places[(g>>6^g>>18)%uintptr(len(s.places))]
+}
+
+// has reports whether the calling goroutine is in the set.
+func (s *goroutineSet) has() bool {
+	g := getg()
+	if s.place(g).Load() == g {
+		return true
+	}
+	if s.crowded.Load() == 0 {
+		return false
+	}
+	_, ok := s.crowd.Load(g)
+	return ok
+}
+
+func (s *goroutineSet) add() {
+	g := getg()
+	if !s.place(g).CompareAndSwap(0, g) {
+		s.crowd.Store(g, nil)
+		s.crowded.Add(1)
+	}
+}
+
+func (s *goroutineSet) remove() {
+	g := getg()
+	if !s.place(g).CompareAndSwap(g, 0) {
+		s.crowd.Delete(g)
+		s.crowded.Add(-1)
+	}
+}

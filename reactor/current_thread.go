@@ -36,3 +36,11 @@ func (t *Task) delist() {
 		byThread.Delete(int(t.goroutine))
 	}
 }
+
+// goroutineSet is everybody: here a goroutine cannot be told from others that
+// share its thread in turn, so [Reactor.Block] bounds those of tasks only.
+type goroutineSet struct{}
+
+func (*goroutineSet) has() bool { return true }
+func (*goroutineSet) add()      {}
+func (*goroutineSet) remove()   {}

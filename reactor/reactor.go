@@ -33,8 +33,8 @@ type Config struct {
 	// thread that submits (ext4 writes, fsync). 0: 8.
 	RingWorkers int
 
-	// Blockers bounds the goroutines that carry what tasks of an [Executor]
-	// hand to [Reactor.Block]. 0: 32.
+	// Blockers bounds what runs in [Reactor.Block] at once: on the goroutines
+	// that call it, and for tasks of an [Executor], each. 0: 32.
 	Blockers int
 
 	// Timeout bounds every operation that names none of its own. 0: no bound.
@@ -109,7 +109,7 @@ func New(cfg Config) (*Reactor, error) {
 	if cfg.Blockers <= 0 {
 		cfg.Blockers = 32
 	}
-	r := &Reactor{cfg: cfg, blockers: blockers{max: cfg.Blockers}, limits: cfg.Limits, reaped: make(chan struct{})}
+	r := &Reactor{cfg: cfg, blockers: blockers{max: cfg.Blockers, here: make(chan struct{}, cfg.Blockers)}, limits: cfg.Limits, reaped: make(chan struct{})}
 	if r.limits == nil {
 		r.limits = defaultLimits()
 	}

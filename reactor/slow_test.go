@@ -126,8 +126,11 @@ func TestHungBackingHoldsNeitherCallerNorLocalFiles(t *testing.T) {
 			t.Logf("%d reads back after %v, deadline %v", n, time.Since(start), deadline)
 
 			if interrupts == "ignore" {
-				if held := r.Stats().Held; held != n {
-					t.Errorf("%d operations held, want %d", held, n)
+				// Those that a worker carries hang on; the others had only queued.
+				for end := time.Now().Add(20 * time.Second); r.Stats().Held != r.Stats().Workers; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatalf("%d operations held, want %d", r.Stats().Held, r.Stats().Workers)
+					}
 				}
 			}
 			command("release")
@@ -234,7 +237,7 @@ func TestTenThousandBlockedReadsStayWithinBounds(t *testing.T) {
 	if all > blockedThreads {
 		t.Errorf("%d threads, bound %d", all, blockedThreads)
 	}
-	if grown > blockedMemory {
+	if grown > blockedMemory && !raceEnabled {
 		t.Errorf("%d bytes more memory, bound %d", grown, blockedMemory)
 	}
 	command("release")
