@@ -62,7 +62,7 @@ func (n *notifier) close() {
 	}
 }
 
-// send writes a notification of that code, made of parts. The kernel may wait
+// send writes a notification of that code (fuse.NOTIFY_*), made of parts. The kernel may wait
 // for other requests meanwhile (for pages they hold), so a task must not hold
 // its thread.
 func (n *notifier) send(code int32, parts ...[]byte) fuse.Status {
@@ -107,7 +107,7 @@ func (n *notifier) write(code int32, parts [][]byte) fuse.Status {
 			iovs = append(iovs, p)
 		}
 	}
-	putOutHeader(head[:], length, code, 0)
+	putOutHeader(head[:], length, -code, 0) // go-fuse has the kernel's codes negative
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.fd < 0 {

@@ -37,30 +37,38 @@ func message(t *testing.T, fd int) (code int32, body []byte) {
 	return int32(binary.NativeEndian.Uint32(p[4:])), p[16:]
 }
 
+// The codes of include/uapi/linux/fuse.h: go-fuse's constants are their negatives.
+const (
+	notifyInvalInode = 2
+	notifyInvalEntry = 3
+	notifyStoreCache = 4
+	notifyDelete     = 6
+)
+
 func TestNotificationsAreWritten(t *testing.T) {
 	n, fd := newTestNotifier(t)
 	if st := n.EntryNotify(7, "name"); st != fuse.OK {
 		t.Fatal(st)
 	}
-	if code, body := message(t, fd); code != fuse.NOTIFY_INVAL_ENTRY || !bytes.HasSuffix(body, []byte("name\x00")) || len(body) != 16+5 {
+	if code, body := message(t, fd); code != notifyInvalEntry || !bytes.HasSuffix(body, []byte("name\x00")) || len(body) != 16+5 {
 		t.Errorf("entry: %d, % x", code, body)
 	}
 	if st := n.DeleteNotify(7, 8, "name"); st != fuse.OK {
 		t.Fatal(st)
 	}
-	if code, body := message(t, fd); code != fuse.NOTIFY_DELETE || len(body) != 24+5 {
+	if code, body := message(t, fd); code != notifyDelete || len(body) != 24+5 {
 		t.Errorf("delete: %d, % x", code, body)
 	}
 	if st := n.InodeNotify(7, 1, 2); st != fuse.OK {
 		t.Fatal(st)
 	}
-	if code, body := message(t, fd); code != fuse.NOTIFY_INVAL_INODE || len(body) != 24 {
+	if code, body := message(t, fd); code != notifyInvalInode || len(body) != 24 {
 		t.Errorf("inode: %d, % x", code, body)
 	}
 	if st := n.InodeNotifyStoreCache(7, 1, []byte("data")); st != fuse.OK {
 		t.Fatal(st)
 	}
-	if code, body := message(t, fd); code != fuse.NOTIFY_STORE_CACHE || string(body[24:]) != "data" {
+	if code, body := message(t, fd); code != notifyStoreCache || string(body[24:]) != "data" {
 		t.Errorf("store: %d, % x", code, body)
 	}
 }
