@@ -22,6 +22,10 @@ type handle struct {
 	canAppend bool
 	appends   appendMode
 
+	// past: reads at the end of the file have to look for what the kernel has
+	// not written back (see readPast).
+	past bool
+
 	// lockOwners took record locks through the handle; guarded by the lock
 	// table's mu.
 	lockOwners []uint64
@@ -92,6 +96,7 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 // the caller's flags.
 func (h *handle) fuseFlags(flags uint32) uint32 {
 	t := h.node.tree
+	h.past = t.opts.WritebackCache && flags&syscall.O_DIRECT != 0
 	var out uint32
 	if !t.slow && !t.opts.RemoteLocks {
 		// Nothing to flush: a local backing reports its errors on write and
@@ -177,7 +182,22 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	if err != nil && n == 0 {
 		return nil, toErrno(err)
 	}
+	if h.past && n < len(dest) && err == nil {
+		n = h.readPast(ctx, dest, off, n)
+	}
 	return inPlace(dest[:n]), 0
+}
+
+// readPast goes on with an O_DIRECT read that found the end of the backing file
+// after n bytes. With the writeback cache the kernel may have data further on,
+// of which it writes back only what the read covers: what lies before it is a
+// hole, not the end (Linux 6.18, fuse_direct_io).
+func (h *handle) readPast(ctx context.Context, dest []byte, off int64, n int) int {
+	if h.node.writers.Load() == 0 || h.node.writeBack(off+int64(n)) != 0 {
+		return n
+	}
+	more, _ := h.file.ReadAt(ctx, dest[n:], off+int64(n))
+	return n + more
 }
 
 // inPlace is data that lies where go-fuse wants it. A fuse.ReadResultData is
@@ -317,6 +337,11 @@ func (h *handle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, 
 		// yet, and would call it a hole. ENOSYS on purpose: the kernel answers
 		// by itself from now on, that everything is data.
 		return 0, syscall.ENOSYS
+	}
+	if h.node.writers.Load() > 0 {
+		// Pages dirtied through a mapping: the kernel does not write them back
+		// for this request (Linux 6.18), and they would pass for holes.
+		h.node.writeBack(0)
 	}
 	var pos int64
 	errno := h.node.tree.block(func() (errno syscall.Errno) {

@@ -92,8 +92,9 @@ type Tree struct {
 	// procFD is /proc/self/fd, for calls that do not take O_PATH descriptors.
 	procFD int
 
-	fds   fdBudget
-	locks *lockTable
+	fds     fdBudget
+	locks   *lockTable
+	notices notices
 
 	// background are goroutines that Close waits for.
 	background sync.WaitGroup
@@ -140,6 +141,7 @@ func New(source string, opts Options) (*Tree, error) {
 		unix.Close(procFD)
 		return nil, fmt.Errorf("inspect backing directory %q: %w", source, err)
 	}
+	t.notices.start()
 	return t, nil
 }
 
@@ -258,6 +260,7 @@ func (t *Tree) Stats() Stats {
 // ended: no request may be running or come later.
 func (t *Tree) Close() error {
 	t.background.Wait()
+	t.notices.close()
 	t.locks.closeAll()
 	t.mu.Lock()
 	defer t.mu.Unlock()
