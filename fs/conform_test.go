@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/uringfs/uringfs/mount"
 )
 
 // What the plain backing answers, the mount answers: every script of the suite
@@ -22,6 +24,24 @@ func TestConformance(t *testing.T) {
 		t.Run(backing.name, func(t *testing.T) {
 			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
 			conform(t, backing.name, backing.mount(t), opts, nil)
+		})
+	}
+}
+
+// So it does over FUSE-over-io_uring. URINGFS_TRANSPORT=uring runs all tests
+// over that.
+func TestConformanceRing(t *testing.T) {
+	needRoot(t)
+	if len(transports(t)) == 1 {
+		t.Skip("one transport to be tested")
+	}
+	for _, backing := range backings(t) {
+		if backing.name != "ext4" && os.Getenv("URINGFS_TEST_LONG") == "" {
+			continue
+		}
+		t.Run(backing.name, func(t *testing.T) {
+			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
+			conformOver(t, mount.TransportUring, backing.name, backing.mount(t), opts, nil)
 		})
 	}
 }
@@ -67,6 +87,10 @@ func TestConformanceUnprivileged(t *testing.T) {
 }
 
 func conform(t *testing.T, backing, dir string, opts testOptions, cred *syscall.Credential) {
+	conformOver(t, "", backing, dir, opts, cred)
+}
+
+func conformOver(t *testing.T, transport mount.Transport, backing, dir string, opts testOptions, cred *syscall.Credential) {
 	plain, source := filepath.Join(dir, "plain"), filepath.Join(dir, "source")
 	for _, d := range []string{plain, source} {
 		if err := os.Mkdir(d, 0777); err != nil {
@@ -80,7 +104,7 @@ func conform(t *testing.T, backing, dir string, opts testOptions, cred *syscall.
 	}
 	openUp(t, dir)
 	d := startMount(t, serveConfig{
-		Source: source, Options: opts,
+		Source: source, Options: opts, Transport: transport,
 		// What a path-based passthrough fails, for comparison.
 		Loopback: os.Getenv("URINGFS_TEST_LOOPBACK") != "",
 	}, cred)

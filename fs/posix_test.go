@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,26 +15,32 @@ var cached = testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second}
 
 // The tree passes go-fuse's own POSIX tests, with and without kernel caches.
 func TestPosixtest(t *testing.T) {
-	for name, opts := range map[string]testOptions{"cached": cached, "uncached": {}, "writeback": {
+	modes := map[string]testOptions{"cached": cached, "uncached": {}, "writeback": {
 		AttrTimeout: time.Second, EntryTimeout: time.Second, WritebackCache: true,
-	}} {
+	}}
+	for _, transport := range transports(t) {
+		for mode, opts := range modes {
+			t.Run(fmt.Sprint(mode, " over ", transport), func(t *testing.T) {
+				d := startMount(t, serveConfig{Source: t.TempDir(), Options: opts, Transport: transport}, nil)
+				runPosixtest(t, d.dir)
+			})
+		}
+	}
+}
+
+func runPosixtest(t *testing.T, mountpoint string) {
+	for name, fn := range posixtest.All {
+		if name == "FcntlFlockLocksFile" {
+			// It wants two locks of one process to conflict, which they do on
+			// no filesystem (go-fuse's own run leaves it out, v2.12.1).
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
-			d := startMount(t, serveConfig{Source: t.TempDir(), Options: opts}, nil)
-			for name, fn := range posixtest.All {
-				if name == "FcntlFlockLocksFile" {
-					// It wants two locks of one process to conflict, which
-					// they do on no filesystem (go-fuse's own run leaves it
-					// out, v2.12.1).
-					continue
-				}
-				t.Run(name, func(t *testing.T) {
-					dir := filepath.Join(d.dir, name)
-					if err := os.Mkdir(dir, 0755); err != nil {
-						t.Fatal(err)
-					}
-					fn(t, dir)
-				})
+			dir := filepath.Join(mountpoint, name)
+			if err := os.Mkdir(dir, 0755); err != nil {
+				t.Fatal(err)
 			}
+			fn(t, dir)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package fs_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -20,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/uringfs/uringfs/fs"
+	"github.com/uringfs/uringfs/mount"
+	"github.com/uringfs/uringfs/mount/overuring"
 	"github.com/uringfs/uringfs/reactor"
 )
 
@@ -45,9 +48,8 @@ func TestMain(m *testing.M) {
 type serveConfig struct {
 	Source, Mountpoint string
 	Options            testOptions
-	MountOptions       []string
-	NoFile             uint64 // RLIMIT_NOFILE, or 0
-	NoDefaultPerms     bool
+	Transport          mount.Transport // empty: that of URINGFS_TRANSPORT, else dev
+	NoFile             uint64          // RLIMIT_NOFILE, or 0
 	Debug              bool
 	Loopback           bool // serve go-fuse's path-based loopback instead
 }
@@ -99,43 +101,12 @@ func serve(config string) error {
 		return err
 	}
 	defer tree.Close()
-	opts := tree.FuseOptions()
-	opts.Logger = log.New(os.Stderr, "", 0)
-	opts.MountOptions.Logger = opts.Logger
-	opts.MountOptions.Debug = cfg.Debug
-	opts.MountOptions.FsName = cfg.Source
-	opts.MountOptions.Name = "uringfstest"
-	opts.MountOptions.MaxBackground = 64
-	opts.MountOptions.MaxWrite = 1 << 20
-	opts.MountOptions.Options = cfg.MountOptions
-	if os.Geteuid() == 0 {
-		opts.MountOptions.AllowOther = true
-		opts.MountOptions.DirectMountStrict = true
-		opts.MountOptions.DirectMountFlags = unix.MS_MGC_VAL // suid, dev
+	serve := serveDevice
+	if cfg.Transport == mount.TransportUring && !cfg.Loopback {
+		serve = serveRing
 	}
-	if !cfg.NoDefaultPerms {
-		opts.MountOptions.Options = append(opts.MountOptions.Options, "default_permissions")
-	}
-	raw := tree.RawFileSystem(&opts)
-	if cfg.Loopback {
-		root, err := fusefs.NewLoopbackRoot(cfg.Source)
-		if err != nil {
-			return err
-		}
-		opts.RootStableAttr = nil
-		opts.MountOptions.ExtraCapabilities = 0
-		raw = fusefs.NewNodeFS(root, &opts)
-	}
-	server, err := fuse.NewServer(raw, cfg.Mountpoint, &opts.MountOptions)
+	ended, err := serve(tree, cfg)
 	if err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	go func() {
-		server.Serve()
-		close(ended)
-	}()
-	if err := server.WaitMount(); err != nil {
 		return err
 	}
 	stats := make(chan os.Signal, 1)
@@ -148,6 +119,130 @@ func serve(config string) error {
 		case <-stats:
 			json.NewEncoder(os.Stdout).Encode(tree.Stats())
 		}
+	}
+}
+
+// serveDevice serves the tree with go-fuse's own server. The channel is closed
+// when the mount has ended.
+func serveDevice(tree *fs.Tree, cfg serveConfig) (<-chan struct{}, error) {
+	opts := tree.FuseOptions()
+	opts.Logger = log.New(os.Stderr, "", 0)
+	opts.MountOptions.Logger = opts.Logger
+	opts.MountOptions.Debug = cfg.Debug
+	opts.MountOptions.FsName = cfg.Source
+	opts.MountOptions.Name = "uringfstest"
+	opts.MountOptions.MaxBackground = 64
+	opts.MountOptions.MaxWrite = 1 << 20
+	opts.MountOptions.Options = []string{"default_permissions"}
+	if os.Geteuid() == 0 {
+		opts.MountOptions.AllowOther = true
+		opts.MountOptions.DirectMountStrict = true
+		opts.MountOptions.DirectMountFlags = unix.MS_MGC_VAL // suid, dev
+	}
+	raw := tree.RawFileSystem(&opts)
+	if cfg.Loopback {
+		root, err := fusefs.NewLoopbackRoot(cfg.Source)
+		if err != nil {
+			return nil, err
+		}
+		opts.RootStableAttr = nil
+		opts.MountOptions.ExtraCapabilities = 0
+		raw = fusefs.NewNodeFS(root, &opts)
+	}
+	server, err := fuse.NewServer(raw, cfg.Mountpoint, &opts.MountOptions)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan struct{})
+	go func() {
+		server.Serve()
+		close(ended)
+	}()
+	return ended, server.WaitMount()
+}
+
+// serveRing serves the tree over FUSE-over-io_uring and nothing else, as
+// package mount does for uringfs itself.
+func serveRing(tree *fs.Tree, cfg serveConfig) (<-chan struct{}, error) {
+	if cfg.Mountpoint != mountedDevice {
+		m, err := mount.New(tree, cfg.Mountpoint, mount.Options{
+			Source: cfg.Source, Subtype: "uringfstest", Transport: mount.TransportUring,
+			AllowOther: os.Geteuid() == 0, DefaultPermissions: true, Suid: true, Dev: true,
+			MaxBackground: 64, DebugRequests: cfg.Debug,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return m.Done(), nil
+	}
+	s, err := overuring.New(overuring.Options{})
+	if err != nil {
+		return nil, err
+	}
+	opts := tree.FuseOptions()
+	opts.MountOptions.MaxBackground = 64
+	opts.MountOptions.MaxWrite = mount.DefaultMaxWrite // far above what wedges the kernel
+	opts.ServerCallbacks = s.Callbacks()
+	if err := s.Start(mountedDeviceFD, tree.RawFileSystem(&opts), &opts.MountOptions); err != nil {
+		return nil, err
+	}
+	if on, refusal := s.Ring(); !on {
+		return nil, fmt.Errorf("no ring: %s", refusal)
+	}
+	ended := make(chan struct{})
+	go func() {
+		s.Serve()
+		close(ended)
+	}()
+	return ended, nil
+}
+
+// A daemon that may not mount inherits the connection of a mount made for it.
+const (
+	mountedDeviceFD = 3
+	mountedDevice   = "/dev/fd/3"
+)
+
+// transports are those that this host can be tested with.
+func transports(t testing.TB) []mount.Transport {
+	if v := os.Getenv("URINGFS_TRANSPORT"); v != "" {
+		return []mount.Transport{mount.Transport(v)}
+	}
+	if _, err := os.Stat(enableUring); err != nil || os.Geteuid() != 0 {
+		return []mount.Transport{mount.TransportDev}
+	}
+	return []mount.Transport{mount.TransportDev, mount.TransportUring}
+}
+
+const enableUring = "/sys/module/fuse/parameters/enable_uring"
+
+// switchRing sets the host's switch for FUSE-over-io_uring on and returns how
+// to set it back, which is the caller's soon: a mount that is made goes on
+// without it. Who else switches it waits (as mount's tests do).
+func switchRing(t testing.TB) (restore func()) {
+	t.Helper()
+	was, err := os.ReadFile(enableUring)
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("this kernel has no FUSE-over-io_uring")
+	}
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "enable_uring.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
+	if err == nil {
+		was, err = os.ReadFile(enableUring) // as its last user left it
+	}
+	if err == nil {
+		err = os.WriteFile(enableUring, []byte("Y"), 0)
+	}
+	if err != nil {
+		t.Skipf("cannot switch FUSE-over-io_uring: %v", err)
+	}
+	return func() {
+		if err := os.WriteFile(enableUring, was, 0); err != nil {
+			t.Error(err)
+		}
+		lock.Close()
 	}
 }
 
@@ -202,7 +297,13 @@ func startMount(t testing.TB, cfg serveConfig, cred *syscall.Credential) *daemon
 	openUp(t, cfg.Mountpoint)
 	mountpoint := cfg.Mountpoint
 	if cred != nil {
-		cfg.Mountpoint = "/dev/fd/3"
+		cfg.Mountpoint = mountedDevice
+	}
+	if cfg.Transport == "" {
+		cfg.Transport = mount.Transport(os.Getenv("URINGFS_TRANSPORT"))
+	}
+	if cfg.Transport == mount.TransportUring && !cfg.Loopback {
+		defer switchRing(t)()
 	}
 	js, err := json.Marshal(cfg)
 	if err != nil {

@@ -11,20 +11,26 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/mount"
 )
 
 // A tree of far more files than the daemon may have descriptors is walked,
 // stays cached, and can be used in every way; nobody sees EMFILE.
 func TestDescriptorShortage(t *testing.T) {
 	needRoot(t)
+	user := &syscall.Credential{Uid: 1001, Gid: 1001}
 	for _, tc := range []struct {
-		name  string
-		cred  *syscall.Credential
-		files int
+		name      string
+		transport mount.Transport
+		cred      *syscall.Credential
+		files     int
 	}{
 		// Root turns nodes into file handles, others ask the kernel to forget.
-		{"handles", nil, 8000},
-		{"forget", &syscall.Credential{Uid: 1001, Gid: 1001}, 3000},
+		{"handles", "", nil, 8000},
+		{"forget", "", user, 3000},
+		// go-fuse sends FUSE_NOTIFY_PRUNE over /dev/fuse alone: name by name.
+		{"forget names", mount.TransportUring, user, 3000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if n := os.Getenv("URINGFS_TEST_FILES"); n != "" {
@@ -37,7 +43,7 @@ func TestDescriptorShortage(t *testing.T) {
 			}
 			openUp(t, source)
 			d := startMount(t, serveConfig{
-				Source: source, NoFile: 1024,
+				Source: source, NoFile: 1024, Transport: tc.transport,
 				Options: testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour},
 			}, tc.cred)
 			out := actAs(t, tc.cred, "walk", d.dir)
