@@ -25,7 +25,7 @@ setup_suite() {
     "$repo/scripts/build"
     export URINGFS=$repo/bin/uringfs
   fi
-  (cd "$repo" && go build -o "$BIN/" ./test/slowfs)
+  (cd "$repo" && go build -o "$BIN/" ./test/slowfs ./test/filecheck)
 
   CANNOT_MOUNT=$(missing_kernel_features)
   [ "$(id -u)" -eq 0 ] || CANNOT_MOUNT+="not root"

@@ -26,6 +26,17 @@ seconds=${SOAK_SECONDS:-30}
 	done
 }
 
+@test "files used in every way there is hold what was written, in each mode" {
+	local mode modes=('' writeback_cache direct_io kernel_cache backing_direct backing_uncached)
+	for mode in "${modes[@]}"; do
+		echo "# ${mode:-as it is}" >&3
+		mount_fs $mode
+		# Stores to a page that others write are coherent through the cache alone.
+		"$BIN/filecheck" -source "$source" -workers 6 -time $((seconds / ${#modes[@]} + 1))s ${mode:+-apart} "$mnt"
+		unmount
+	done
+}
+
 @test "mount, use, kill, mount again: nothing is left of any round" {
 	local end=$((SECONDS + seconds)) how rounds=0
 	mkdir "$source/dir" # not on the mountpoint below the mount

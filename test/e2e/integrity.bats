@@ -1,0 +1,60 @@
+#!/usr/bin/env bats
+# Every byte stays what was written, whatever way files are used and whatever
+# mode the mount is in: test/filecheck on the mount, compared with the source.
+# FILECHECK_STEPS makes it longer.
+
+load helpers
+
+# checked [ARGUMENT...] runs filecheck on the mount.
+checked() { "$BIN/filecheck" -source "$source" -ops "${FILECHECK_STEPS:-1500}" "$@" "$mnt"; }
+
+@test "as it is" {
+	mount_fs
+	checked
+}
+
+@test "writeback_cache" {
+	mount_fs writeback_cache
+	checked
+}
+
+@test "direct_io" {
+	mount_fs direct_io
+	checked -apart
+}
+
+@test "kernel_cache" {
+	mount_fs kernel_cache
+	checked
+}
+
+@test "without caches of names and attributes" {
+	mount_fs attr_timeout=0 entry_timeout=0
+	checked
+}
+
+@test "backing_uncached" {
+	mount_fs backing_uncached
+	checked
+}
+
+@test "engine=sync" {
+	[ "${URINGFS_TRANSPORT:-}" != uring ] || skip "that transport lives on rings"
+	expect_no_io # none by the reactor
+	mount_fs engine=sync
+	checked
+}
+
+@test "a plain directory: the checker finds nothing there" {
+	"$BIN/filecheck" -align 4096 "$plain"
+}
+
+@test "over io_uring, in the modes that differ" {
+	needs_ring
+	local mode
+	for mode in '' writeback_cache direct_io; do
+		mount_over_ring $mode
+		checked -apart
+		unmount
+	done
+}
