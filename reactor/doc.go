@@ -4,6 +4,12 @@
 // their namesakes in the standard library on a reactor that is made on first
 // use, or [New] a [Reactor] of your own and [Reactor.Open] files in it.
 //
+// There are three ways to wait for many operations: goroutines that call
+// [File.ReadAt] and its kin; one goroutine with a [Future] for each operation
+// ([File.SubmitRead], [Reactor.Submit]), or with a [Waker] ([Reactor.Register]);
+// and the tasks of an [Executor], which share one thread and one ring and are the
+// fastest where many operations are in flight.
+//
 // # Ownership
 //
 // From the moment an operation is handed over until its completion is reaped,
@@ -11,6 +17,18 @@
 // caller's buffer returns before that, whatever becomes of its context: what may
 // have to be answered earlier (a deadline, a hung backing) runs in a buffer of
 // the reactor's own, and a caller that gives up leaves it there.
+//
+// # Results
+//
+// Failures are *[OpError] around a [syscall.Errno], or [ErrClosed]. An operation
+// that was cancelled fails with EINTR, one whose time ran out with ETIMEDOUT; if
+// it completes all the same, that is its result. Short transfers are continued.
+//
+// # Bounds
+//
+// [Limits] bounds what is in flight, [Config.Workers] the kernel threads behind
+// backings that block ([ClassBlocking]). At a bound callers wait; nothing fails
+// and nothing grows.
 //
 // The package knows descriptors, bytes and completions. It does not log: it
 // returns errors and keeps [Stats].

@@ -7,8 +7,9 @@ import (
 )
 
 // Limits bounds the operations in flight and the bytes of their buffers. What
-// finds it full waits its turn, first come first served. One Limits may serve
-// several reactors and executors. Safe for concurrent use.
+// finds it full waits its turn, first come first served. A transfer that ends
+// within its own system call is not counted while there is ample room. One Limits
+// may serve several reactors and executors. Safe for concurrent use.
 type Limits struct {
 	maxOps   int64
 	maxBytes int64
