@@ -20,7 +20,7 @@ type handle struct {
 	// canAppend: it was opened with O_APPEND, and appends says whether the
 	// descriptor has that now.
 	canAppend bool
-	appends   appendMode
+	appends   turns
 
 	// past: reads at the end of the file have to look for what the kernel has
 	// not written back (see readPast).
@@ -38,7 +38,9 @@ func (t *Tree) backingFlags(flags uint32) int {
 	const passed = syscall.O_ACCMODE | syscall.O_APPEND | syscall.O_TRUNC |
 		syscall.O_SYNC | syscall.O_DSYNC | syscall.O_NOATIME
 	f := int(flags & passed)
-	if t.opts.BackingDirect {
+	if t.opts.BackingDirect && flags&syscall.O_APPEND == 0 {
+		// Where an append goes, and so whether it is aligned, is known to the
+		// backing alone.
 		f |= int(flags & syscall.O_DIRECT)
 	}
 	if t.opts.WritebackCache {
@@ -74,7 +76,11 @@ func (t *Tree) reopen(fd, flags int) (int, syscall.Errno) {
 
 // newHandle puts the backing descriptor fd, which it owns, into a handle.
 func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
-	file, err := n.tree.io.Open(fd)
+	open := n.tree.io.Open
+	if flags&syscall.O_DIRECT != 0 {
+		open = func(fd int) (File, error) { return newDirectFile(n, fd, flags) }
+	}
+	file, err := open(fd)
 	if err != nil {
 		return nil, toErrno(err)
 	}
@@ -85,7 +91,7 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 		flags:     uint32(flags &^ syscall.O_APPEND),
 		canAppend: flags&syscall.O_APPEND != 0,
 	}
-	h.appends.init()
+	h.appends.init(true, func(on bool) syscall.Errno { return switchAppend(file.Fd(), on) })
 	if h.writable() {
 		n.writers.Add(1)
 	}
@@ -231,7 +237,7 @@ func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32,
 		})
 	}
 	if h.canAppend {
-		if errno := h.appends.use(h.node.tree, h.file.Fd(), c.appends()); errno != 0 {
+		if errno := h.appends.use(h.node.tree, c.appends()); errno != 0 {
 			return 0, errno
 		}
 		defer h.appends.done()

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -51,6 +52,11 @@ type node struct {
 	setID atomic.Bool
 	// capsDropped tells that root's last act was to remove file capabilities.
 	capsDropped atomic.Bool
+	// direct keeps O_DIRECT requests of the backing (on) and those through its
+	// page cache (off) apart; set by directOnce.
+	direct     *turns
+	directOnce sync.Once
+
 	// writers counts the handles that are open for writing.
 	writers atomic.Int32
 

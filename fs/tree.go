@@ -28,7 +28,9 @@ type Options struct {
 	// Zero caches nothing.
 	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
 
-	// BackingDirect passes O_DIRECT on to the backing. Otherwise an O_DIRECT
+	// BackingDirect passes O_DIRECT on to the backing, for requests as it takes
+	// them; those that are not aligned, and those of files opened with O_APPEND,
+	// go through its page cache. Otherwise an O_DIRECT
 	// open bypasses the page cache of the mount but not that of the backing.
 	BackingDirect bool
 

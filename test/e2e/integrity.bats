@@ -5,12 +5,13 @@
 
 load helpers
 
-# checked [ARGUMENT...] runs filecheck on the mount.
+# checked [ARGUMENT...] runs filecheck on the mount. Where the kernel drops pages
+# of files that are being written (docs/CONFORMANCE.md), -apart is called for.
 checked() { "$BIN/filecheck" -source "$source" -ops "${FILECHECK_STEPS:-1500}" "$@" "$mnt"; }
 
 @test "as it is" {
 	mount_fs
-	checked
+	checked -apart
 }
 
 @test "writeback_cache" {
@@ -30,19 +31,24 @@ checked() { "$BIN/filecheck" -source "$source" -ops "${FILECHECK_STEPS:-1500}" "
 
 @test "without caches of names and attributes" {
 	mount_fs attr_timeout=0 entry_timeout=0
-	checked
+	checked -apart
 }
 
 @test "backing_uncached" {
 	mount_fs backing_uncached
-	checked
+	checked -apart
+}
+
+@test "backing_direct" {
+	mount_fs backing_direct
+	checked -apart
 }
 
 @test "engine=sync" {
 	[ "${URINGFS_TRANSPORT:-}" != uring ] || skip "that transport lives on rings"
 	expect_no_io # none by the reactor
 	mount_fs engine=sync
-	checked
+	checked -apart
 }
 
 @test "a plain directory: the checker finds nothing there" {
@@ -52,7 +58,7 @@ checked() { "$BIN/filecheck" -source "$source" -ops "${FILECHECK_STEPS:-1500}" "
 @test "over io_uring, in the modes that differ" {
 	needs_ring
 	local mode
-	for mode in '' writeback_cache direct_io; do
+	for mode in '' writeback_cache direct_io backing_direct; do
 		mount_over_ring $mode
 		checked -apart
 		unmount

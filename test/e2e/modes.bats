@@ -109,6 +109,21 @@ await_unmount() { await 10 umount "$1"; }
 	wait $reader
 }
 
+@test "backing_direct takes requests of any size and place, and keeps the page cache of the source out of aligned ones" {
+	mount_fs backing_direct
+	local mix
+	for mix in --bs=4k "--bsrange=512-37k --bs_unaligned" "--bsrange=100-9k --bs_unaligned"; do
+		# shellcheck disable=SC2086 # words
+		fio --name=mix --filename="$mnt/f" --ioengine=libaio --iodepth=16 --direct=1 --serialize_overlap=1 --rw=randwrite $mix --size=4m --numjobs=2 \
+			--offset_increment=5000003 --verify=crc32c --do_verify=1 --verify_fatal=1 --verify_state_save=0 --group_reporting >"$BATS_TEST_TMPDIR/fio.out" || {
+			cat "$BATS_TEST_TMPDIR/fio.out"
+			return 1
+		}
+	done
+	dd if=/dev/urandom of="$mnt/g" oflag=direct bs=64k count=16 status=none
+	[[ $(stat -f -c %T "$source") == tmpfs ]] || [ "$(fincore -bno PAGES "$source/g")" -lt 50 ]
+}
+
 @test "backing_uncached: the data is right, and the page cache of the source stays out of it" {
 	seq 300000 >"$source/f"
 	sync "$source/f"

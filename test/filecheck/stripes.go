@@ -95,11 +95,12 @@ func (s *striper) step() error {
 		skip, length = 0, stripe // to the very edges
 	}
 	off += skip
-	fd, mapping := s.f.fds[plain], !s.c.apart
+	kind, mapping := plain, !s.c.apart
 	if s.c.align == 1 && s.rng.Intn(2) == 0 {
-		fd, mapping = s.f.fds[direct], false
+		kind, mapping = direct, false
 		off += s.c.size / 2
 	}
+	fd := s.f.fds[kind]
 	p := make([]byte, length)
 	write := func() error {
 		s.rng.Read(p)
@@ -125,5 +126,5 @@ func (s *striper) step() error {
 	if err != nil || n != length {
 		return fmt.Errorf("pread: %d of %d at %d, %w", n, length, off, err)
 	}
-	return s.differ(fmt.Sprintf("read by descriptor %d", fd), p, off)
+	return s.differ(fmt.Sprintf("pread of descriptor %d", kind), p, off)
 }

@@ -1,7 +1,7 @@
 package option
 
 var backingWords = []*Option{
-	{Name: "backing_direct", Group: Backing, Help: "pass O_DIRECT on to the files of SOURCE; without it O_DIRECT bypasses the cache of the mount alone",
+	{Name: "backing_direct", Group: Backing, Help: "pass O_DIRECT on to the files of SOURCE, for requests that are aligned; without it O_DIRECT bypasses the cache of the mount alone",
 		set: func(s *Settings, _ string) error { s.Tree.BackingDirect = true; return nil }},
 	{Name: "backing_uncached", Group: Backing, Help: "leave nothing in the page cache of SOURCE, if its filesystem can do that (Linux 6.14; ext4, XFS, btrfs)",
 		set: func(s *Settings, _ string) error { s.Uncached = true; return nil }},
