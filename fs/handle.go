@@ -109,6 +109,9 @@ func (h *handle) fuseFlags(flags uint32) uint32 {
 		// fsync, and locks are the kernel's own.
 		out |= fuse.FOPEN_NOFLUSH
 	}
+	if t.opts.Passthrough {
+		return out // O_DIRECT is the backing's then
+	}
 	if t.opts.DirectIO || flags&syscall.O_DIRECT != 0 {
 		return out | fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
 	}
@@ -116,6 +119,14 @@ func (h *handle) fuseFlags(flags uint32) uint32 {
 		out |= fuse.FOPEN_KEEP_CACHE
 	}
 	return out
+}
+
+var _ = (fusefs.FilePassthroughFder)((*handle)(nil))
+
+// PassthroughFd is the file that the kernel may read and write itself. It does
+// so for all openers of an inode or for none.
+func (h *handle) PassthroughFd() (int, bool) {
+	return h.file.Fd(), h.node.tree.opts.Passthrough
 }
 
 // cacheState remembers what a file looked like when the kernel last started to

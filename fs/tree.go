@@ -34,6 +34,12 @@ type Options struct {
 	// open bypasses the page cache of the mount but not that of the backing.
 	BackingDirect bool
 
+	// Passthrough lets the kernel read and write the backing files itself (Linux
+	// 6.9), which takes CAP_SYS_ADMIN; where it will not, IO does it as always.
+	// Nothing of IO applies to what goes that way, nor do BackingDirect, DirectIO,
+	// WritebackCache, KeepCache and NoAtime, which must be off.
+	Passthrough bool
+
 	// NoXattr makes the mount answer EOPNOTSUPP to all extended attributes.
 	NoXattr bool
 
@@ -206,9 +212,13 @@ func (t *Tree) FuseOptions() fusefs.Options {
 	if t.opts.WritebackCache {
 		o.MountOptions.ExtraCapabilities |= fuse.CAP_WRITEBACK_CACHE
 	}
-	// Passthrough would bypass the IO, and offering it costs stacking depth
-	// that overlayfs on the mount needs.
-	o.MountOptions.DisabledCapabilities = fuse.CAP_PASSTHROUGH
+	if t.opts.Passthrough {
+		o.MountOptions.MaxStackDepth = 1
+	} else {
+		// It would bypass the IO, and offering it costs stacking depth that
+		// overlayfs on the mount needs.
+		o.MountOptions.DisabledCapabilities = fuse.CAP_PASSTHROUGH
+	}
 	return o
 }
 

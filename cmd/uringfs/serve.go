@@ -96,6 +96,10 @@ func (s *session) start() error {
 	if err := mount.Check(s.source, s.mountpoint, o); err != nil {
 		return err
 	}
+	if s.settings.Tree.Passthrough && !mount.Privileged() {
+		return &failure{code: exitPrivilege, err: errors.New("passthrough: the kernel lends files of SOURCE to root's mounts alone"),
+			hint: "leave passthrough out, or mount as root"}
+	}
 	// The process changes its directory before long.
 	source, err := mount.Resolve(s.source)
 	if err != nil {

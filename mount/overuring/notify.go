@@ -117,6 +117,35 @@ func (n *notifier) write(code int32, parts [][]byte) fuse.Status {
 	return fuse.ToStatus(err)
 }
 
+// ioctls of /dev/fuse (linux/fuse.h).
+const (
+	devBackingOpen  = 0x4010e501 // FUSE_DEV_IOC_BACKING_OPEN
+	devBackingClose = 0x4004e502 // FUSE_DEV_IOC_BACKING_CLOSE
+)
+
+// RegisterBackingFd makes an open file known for kernel passthrough (Linux 6.9)
+// and returns its number. go-fuse looks for this method.
+func (n *notifier) RegisterBackingFd(m *fuse.BackingMap) (int32, syscall.Errno) {
+	id, errno := n.ioctl(devBackingOpen, unsafe.Pointer(m))
+	return int32(id), errno
+}
+
+// UnregisterBackingFd takes it back.
+func (n *notifier) UnregisterBackingFd(id int32) syscall.Errno {
+	_, errno := n.ioctl(devBackingClose, unsafe.Pointer(&id))
+	return errno
+}
+
+func (n *notifier) ioctl(request uintptr, arg unsafe.Pointer) (uintptr, syscall.Errno) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.fd < 0 {
+		return 0, syscall.ENODEV
+	}
+	value, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), request, uintptr(arg))
+	return value, errno
+}
+
 // bytesOf is the memory of a message struct.
 func bytesOf[T any](v *T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))

@@ -171,3 +171,37 @@ await_unmount() { await 10 umount "$1"; }
 	assert_same_tree
 	[ "$(stats_of "$mnt" sync.completed)" -gt 0 ]
 }
+
+@test "passthrough: the data is right, and none of it comes by the daemon" {
+	expect_no_io
+	mount_fs passthrough
+	passed
+}
+
+@test "passthrough over io_uring" {
+	needs_ring
+	expect_no_io
+	mount_over_ring passthrough
+	passed
+}
+
+# passed uses files of a passthrough mount and fails if the daemon sees I/O.
+passed() {
+	local before
+	"$BIN/filecheck" -source "$source" -align 4096 "$mnt"
+	seq 100000 >"$mnt/f"
+	before=$(stats_of "$mnt" reactor.completed)
+	dd if=/dev/urandom of="$mnt/f" bs=4k count=100 conv=notrunc status=none
+	cmp "$mnt/f" "$source/f"
+	[ "$(stats_of "$mnt" reactor.completed)" -eq "$before" ]
+}
+
+@test "passthrough is refused with what it bypasses" {
+	expect_no_io
+	local word
+	for word in io_timeout=5 engine=sync writeback_cache kernel_cache direct_io backing_direct backing_uncached noatime; do
+		run -1 --separate-stderr "$URINGFS" -o "passthrough,$word" "$source" "$mnt"
+		# shellcheck disable=SC2154 # set by run
+		[[ $stderr == "uringfs: "*"passthrough and ${word%=5}"*"hint: "* ]]
+	done
+}

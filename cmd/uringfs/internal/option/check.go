@@ -17,6 +17,14 @@ func (s *Settings) Check() error {
 		{s.Engine == EngineSync && s.Uncached, "engine=sync and backing_uncached: only the ring asks for uncached I/O", "leave one out"},
 		{s.Engine == EngineSync && s.Mount.Transport == mount.TransportUring,
 			"engine=sync and transport=uring: that transport lives on rings", "use transport=dev"},
+		{s.Tree.Passthrough && s.Reactor.Timeout > 0, "passthrough and io_timeout: the kernel's own I/O has no deadline", "leave one out"},
+		{s.Tree.Passthrough && s.Engine == EngineSync, "passthrough and engine=sync: no engine is in the way of passed I/O", "leave one out"},
+		{s.Tree.Passthrough && s.Tree.WritebackCache, "passthrough and writeback_cache: the mount has no cache of passed files", "leave one out"},
+		{s.Tree.Passthrough && s.Tree.KeepCache, "passthrough and kernel_cache: the mount has no cache of passed files", "leave one out"},
+		{s.Tree.Passthrough && s.Tree.DirectIO, "passthrough and direct_io: the first goes past the daemon, the second to it", "leave one out"},
+		{s.Tree.Passthrough && s.Tree.BackingDirect, "passthrough and backing_direct: passed O_DIRECT reaches the files of SOURCE anyway", "leave backing_direct out"},
+		{s.Tree.Passthrough && s.Uncached, "passthrough and backing_uncached: the kernel uses the page cache of SOURCE", "leave one out"},
+		{s.Tree.Passthrough && s.Tree.NoAtime, "passthrough and noatime: the kernel's own reads move the access times of SOURCE", "leave one out, or mount SOURCE with noatime"},
 	} {
 		if c.both {
 			return &Error{msg: c.why, hint: c.hint}

@@ -5,6 +5,8 @@ var backingWords = []*Option{
 		set: func(s *Settings, _ string) error { s.Tree.BackingDirect = true; return nil }},
 	{Name: "backing_uncached", Group: Backing, Help: "leave nothing in the page cache of SOURCE, if its filesystem can do that (Linux 6.14; ext4, XFS, btrfs)",
 		set: func(s *Settings, _ string) error { s.Uncached = true; return nil }},
+	{Name: "passthrough", Group: Backing, Help: "let the kernel read and write the files of SOURCE itself, past the daemon and all that it does to I/O (root; Linux 6.9)",
+		set: func(s *Settings, _ string) error { s.Tree.Passthrough = true; return nil }},
 	{Name: "remote_locks", Group: Backing, Help: "take flock(2) and fcntl(2) locks on the files of SOURCE as well",
 		set: func(s *Settings, _ string) error { s.Tree.RemoteLocks = true; return nil }},
 	{Name: "nfsexport", Group: Backing, Help: "keep the mount's own file handles valid as long as the daemon runs, for NFS",
