@@ -3,7 +3,8 @@
 
 load helpers
 
-# on_slow_backing [OPTION...] puts slowfs between $source and the mount.
+# on_slow_backing [OPTION...] puts slowfs between $source and the mount, which
+# $mounter makes (default: mount_fs).
 on_slow_backing() {
 	slow=$BATS_TEST_TMPDIR/slow
 	mkdir "$slow"
@@ -13,7 +14,7 @@ on_slow_backing() {
 	at_end drop_slow_backing
 	local plain_source=$source
 	source=$slow
-	mount_fs "$@"
+	${mounter:-mount_fs} "$@"
 	source=$plain_source
 }
 
@@ -25,19 +26,35 @@ drop_slow_backing() {
 
 await_unmount() { await 10 umount "$1"; }
 
-@test "io_timeout: a reader of a hung backing gets ETIMEDOUT, and the mount goes on" {
+@test "io_timeout: users of a hung backing get ETIMEDOUT, and the mount goes on" {
 	echo fast >"$source/fast"
 	seq 1000 >"$source/slow"
 	on_slow_backing io_timeout=1
+	times_out
+}
+
+@test "io_timeout over io_uring" {
+	needs_ring
+	echo fast >"$source/fast"
+	seq 1000 >"$source/slow"
+	mounter=mount_over_ring on_slow_backing io_timeout=1
+	times_out
+}
+
+# times_out has reads and writes fail for want of the backing, and then not.
+times_out() {
 	cat "$mnt/fast"
 	echo hang >"$slow/.slowfs"
 	local begun=$SECONDS
 	run timeout 20 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1
 	[ "$status" -eq 1 ]
 	[[ $output == *"timed out"* ]]
-	[ $((SECONDS - begun)) -le 5 ]
+	run timeout 20 dd if=/dev/zero of="$mnt/fast" oflag=direct conv=notrunc bs=4k count=1
+	[ "$status" -eq 1 ]
+	[[ $output == *"timed out"* ]]
+	[ $((SECONDS - begun)) -le 10 ]
 	stat "$mnt/fast"
-	[ "$(stats_of "$mnt" reactor.expired)" -ge 1 ]
+	[ "$(stats_of "$mnt" reactor.expired)" -ge 2 ]
 	echo release >"$slow/.slowfs"
 	[ "$(cat "$mnt/slow")" = "$(seq 1000)" ]
 }

@@ -37,7 +37,9 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 @test "1,000 readers blocked at once: threads stay below the bound and metadata answers" {
 	seq 2000 >"$source/file"
 	seq 1 100 >"$source/other"
-	source=$slow mount_fs
+	# Over io_uring the requests in hand are bounded by depth and memory; others
+	# wait in the kernel, and with them metadata.
+	source=$slow mount_fs max_write=128K uring_depth=1024
 	local bound readers blocked
 	# What the daemon states: its bound on kernel workers, and room for the
 	# threads of the Go runtime and the rings.
@@ -96,6 +98,28 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	timed 2 stat "$mnt/other"
 	steer release
 	[ "$(cat "$mnt/other")" = "$(seq 10)" ]
+}
+
+@test "of readers that hang one behind the other each can be killed, first and last" {
+	local i readers=()
+	for i in 0 1 2 3 4 5 6 7; do seq 100 >"$source/file$i"; done
+	source=$slow mount_fs workers=2 uring_depth=2
+	steer hang
+	all_waiting() { [ "$("$URINGFS" stats --field fuse.waiting "$mnt")" -ge ${#readers[@]} ]; }
+	for i in 0 1 2 3 4 5 6 7; do
+		timeout 60 dd if="$mnt/file$i" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null 3>&- &
+		readers+=($!)
+		# In turn, so that the last is behind all others; what a full ring does
+		# not open hangs there.
+		await 10 all_waiting
+	done
+	for i in 7 0 4 1 6; do
+		pkill -KILL -P "${readers[i]}" dd
+		await 2 is_gone "${readers[i]}"
+	done
+	steer release
+	for i in 2 3 5; do wait "${readers[i]}"; done
+	[ "$(cat "$mnt/file0")" = "$(seq 100)" ]
 }
 
 @test "SIGTERM while readers hang in the backing ends the daemon" {

@@ -30,6 +30,7 @@ seconds=${SOAK_SECONDS:-30}
 	local mode apart modes=('' writeback_cache direct_io kernel_cache backing_direct backing_uncached)
 	for mode in "${modes[@]}"; do
 		echo "# ${mode:-as it is}" >&3
+		# shellcheck disable=SC2086 # none for one
 		mount_fs $mode
 		# Stores to a page that others write take a cache that is left alone.
 		apart=-apart
