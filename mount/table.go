@@ -2,6 +2,7 @@ package mount
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -14,6 +15,8 @@ type Info struct {
 	// Device is the minor number of the mount's device, which for FUSE is
 	// also the number of the connection below /sys/fs/fuse/connections.
 	Device uint32
+	// UserID is who made a FUSE mount and serves it.
+	UserID int
 	// Source, Type and Mountpoint are what /proc/mounts shows.
 	Source, Type, Mountpoint string
 }
@@ -59,10 +62,23 @@ func infoOf(e *mountinfo.Info) Info {
 	return Info{
 		ID:         e.ID,
 		Device:     uint32(e.Minor),
+		UserID:     userID(e.VFSOptions),
 		Source:     e.Source,
 		Type:       e.FSType,
 		Mountpoint: e.Mountpoint,
 	}
+}
+
+// userID is the user_id among a mount's options, 0 without one.
+func userID(options string) int {
+	for _, word := range strings.Split(options, ",") {
+		if value, ok := strings.CutPrefix(word, "user_id="); ok {
+			if id, err := strconv.ParseUint(value, 10, 31); err == nil {
+				return int(id)
+			}
+		}
+	}
+	return 0
 }
 
 // Find returns the FUSE mount at path, which need not be absolute. It resolves

@@ -83,12 +83,12 @@ func askStats(mountpoint, socket string) (json.RawMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		socket = control.Path(info.Device)
+		socket = control.Find(info.Device, info.UserID)
 	}
 	var document json.RawMessage
 	if err := control.Get(socket, &document); err != nil {
 		return nil, &failure{code: exitNotOurs, err: err,
-			hint: "is it a mount of uringfs, of this user, without --control none, and is its daemon alive?"}
+			hint: "is it a mount of uringfs, of this user (or, for root, with its socket in a usual place), without --control none, and is its daemon alive?"}
 	}
 	return document, nil
 }

@@ -41,6 +41,25 @@ as_user() {
 		! grep "^State:.[^Z]" /proc/$pid/status 2>/dev/null'
 }
 
+@test "root asks for the counters of another user's mount" {
+	expect_no_io
+	as_user '' '
+		unset XDG_RUNTIME_DIR
+		"$URINGFS" source mnt
+		seq 1000 >mnt/f
+		touch ready
+		for _ in $(seq 100); do [ ! -e asked ] || break; sleep 0.05; done
+		"$URINGFS" umount mnt' 3>&- &
+	local user=$! home=$BATS_TEST_TMPDIR/home pid
+	await 10 test -e "$home/ready"
+	# In the user's mount namespace, for the mount table.
+	pid=$(pgrep -f "^$home/node/uringfs .*source mnt|uringfs source mnt" -u 65534 | head -n 1)
+	run -0 nsenter -t "$pid" -m "$URINGFS" stats --field reactor.completed "$home/mnt"
+	touch "$home/asked"
+	[ "$output" -gt 0 ]
+	wait $user
+}
+
 @test "SIGTERM ends the mount of an ordinary user" {
 	expect_no_io
 	as_user '' '

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,6 +41,31 @@ func Dir() string {
 func Path(connection uint32) string {
 	return filepath.Join(Dir(), strconv.FormatUint(uint64(connection), 10)+".sock")
 }
+
+// Find is the socket of the mount with that FUSE connection number that the user
+// uid serves. For root's eyes that is one of the places where uid's sockets lie
+// by default, if one is there; for others it is Path.
+func Find(connection uint32, uid int) string {
+	own := Path(connection)
+	if os.Getuid() != 0 || uid == 0 {
+		return own
+	}
+	for _, dir := range []string{fmt.Sprintf("/run/user/%d/uringfs", uid), fmt.Sprintf("/tmp/uringfs-%d", uid)} {
+		path := filepath.Join(dir, filepath.Base(own))
+		// Anybody may have made a directory of that name in /tmp.
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != uid {
+			continue
+		}
+		if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+			return path
+		}
+	}
+	return own
+}
+
+// maxDocument bounds what a peer can make Get keep, in bytes.
+const maxDocument = 1 << 20
 
 // A Server hands out the document that snapshot makes, to this user and root.
 type Server struct {
@@ -125,7 +151,7 @@ func Get(path string, v any) error {
 	if err := conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
 	}
-	if err := json.NewDecoder(conn).Decode(v); err != nil {
+	if err := json.NewDecoder(io.LimitReader(conn, maxDocument)).Decode(v); err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	return nil
