@@ -162,16 +162,46 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fu
 
 // lookupAt looks name up in the directory dirfd, which is parent's, at once if
 // the backing has it cached and where it may block otherwise.
-func (t *Tree) lookupAt(ctx context.Context, parent *node, dirfd int, name string, attr *fuse.Attr) (child *node, errno syscall.Errno) {
-	if !t.slow {
-		fd, errno := openPathCached(dirfd, name)
-		if errno == 0 {
-			return t.adopt(ctx, parent, fd, attr)
-		}
-		if errno == syscall.ENOENT || errno == syscall.ENAMETOOLONG {
-			return nil, errno
+func (t *Tree) lookupAt(ctx context.Context, parent *node, dirfd int, name string, attr *fuse.Attr) (*node, syscall.Errno) {
+	if t.slow {
+		return t.lookupSlow(ctx, parent, dirfd, name, attr)
+	}
+	// What had the name last has it most often still, and its descriptor keeps
+	// it cached: one call tells.
+	if parent.GetChild(name) != nil {
+		if n := t.lookupKnown(dirfd, name, attr); n != nil {
+			return n, 0
 		}
 	}
+	fd, errno := openPathCached(dirfd, name)
+	switch errno {
+	case 0:
+		return t.adopt(ctx, parent, fd, attr)
+	case syscall.ENOENT:
+		return nil, errno
+	}
+	return t.lookupSlow(ctx, parent, dirfd, name, attr)
+}
+
+// lookupKnown looks for a node that the tree has, and counts a lookup of it.
+func (t *Tree) lookupKnown(dirfd int, name string, attr *fuse.Attr) *node {
+	var st unix.Statx_t
+	if statxAt(dirfd, name, statxMask, &st) != 0 {
+		return nil
+	}
+	t.mu.Lock()
+	n := t.nodes[keyOf(&st)]
+	if n != nil {
+		n.lookups++
+	}
+	t.mu.Unlock()
+	if n != nil {
+		n.fillAttr(attr, &st)
+	}
+	return n
+}
+
+func (t *Tree) lookupSlow(ctx context.Context, parent *node, dirfd int, name string, attr *fuse.Attr) (child *node, errno syscall.Errno) {
 	errno = t.block(func() syscall.Errno {
 		fd, errno := t.retryShort(func() (int, syscall.Errno) { return openPath(dirfd, name) })
 		if errno == 0 {

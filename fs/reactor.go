@@ -20,6 +20,7 @@ func (io uncachedIO) Open(fd int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.PassOn()
 	f.SetUncached()
 	return f, nil
 }

@@ -51,14 +51,45 @@ func openPath(dirfd int, name string) (int, syscall.Errno) {
 const resolveCached = 0x20
 
 // openPathCached is openPath that answers EAGAIN where it would have to wait
-// for the backing (RESOLVE_CACHED, Linux 5.12).
+// for the backing (RESOLVE_CACHED, Linux 5.12). It allocates nothing.
 func openPathCached(dirfd int, name string) (int, syscall.Errno) {
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: resolveCached,
 	}
-	fd, err := unix.Openat2(dirfd, name, &how)
-	return fd, toErrno(err)
+	var buf nameBuf
+	if !buf.set(name) {
+		return -1, syscall.EAGAIN // let openPath have the backing's answer
+	}
+	fd, _, errno := syscall.Syscall6(unix.SYS_OPENAT2, uintptr(dirfd), uintptr(unsafe.Pointer(&buf[0])),
+		uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), 0
+}
+
+// statxAt is statx(2) on a name in a directory, symlinks not followed.
+func statxAt(dirfd int, name string, mask int, st *unix.Statx_t) syscall.Errno {
+	var buf nameBuf
+	if !buf.set(name) {
+		return syscall.ENAMETOOLONG
+	}
+	_, _, errno := syscall.Syscall6(unix.SYS_STATX, uintptr(dirfd), uintptr(unsafe.Pointer(&buf[0])),
+		unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	return errno
+}
+
+// nameBuf is a file name as the kernel wants it, on the stack.
+type nameBuf [unix.NAME_MAX + 1]byte
+
+// set reports whether name fits. FUSE sends names of up to 1024 bytes.
+func (b *nameBuf) set(name string) bool {
+	if len(name) >= len(b) {
+		return false
+	}
+	copy(b[:], name)
+	return true
 }
 
 // procName is the name of fd below /proc/self/fd, for calls that do not take

@@ -92,10 +92,11 @@ type Options struct {
 	Transport Transport
 
 	// UringDepth bounds the requests that the queue of each CPU holds with
-	// FUSE-over-io_uring. 0: 256.
+	// FUSE-over-io_uring. 0: 1024.
 	UringDepth int
 	// UringMemory bounds the buffers of all queues, in bytes, at the expense
-	// of their depth. Buffers take memory once used. 0: 512 MiB.
+	// of their depth. Buffers take memory once used. 0: a quarter of the
+	// machine's.
 	UringMemory int
 
 	// DebugRequests logs every FUSE request at level debug.

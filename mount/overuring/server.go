@@ -18,11 +18,12 @@ import (
 
 const (
 	// DefaultDepth is how many requests a CPU's queue holds at once. The
-	// kernel keeps further ones.
-	DefaultDepth = 256
-	// DefaultMemory bounds the buffers of all queues, in bytes. They take
-	// memory only once they have been used.
-	DefaultMemory = 512 << 20
+	// kernel keeps further ones, so on a backing that hangs this is how many
+	// may hang before everything from that CPU does.
+	DefaultDepth = 1024
+	// queueEntries is the size of the rings' submission queues. What does not
+	// fit goes out with another system call.
+	queueEntries = 512
 )
 
 // Options say how a [Server] is set up. The zero value is good for most uses.
@@ -31,7 +32,9 @@ type Options struct {
 	// DefaultDepth.
 	Depth int
 	// Memory bounds the buffers of all queues, in bytes, by lowering Depth to
-	// no less than 1. 0: DefaultMemory.
+	// no less than 1. A buffer takes memory once it has been used, and the
+	// kernel uses the same few again and again. 0: a quarter of the machine's
+	// memory.
 	Memory int64
 	// Log gets what an operator should know. nil: nothing is logged.
 	Log *logrus.Entry
@@ -69,7 +72,7 @@ func New(o Options) (*Server, error) {
 		o.Depth = DefaultDepth
 	}
 	if o.Memory <= 0 {
-		o.Memory = DefaultMemory
+		o.Memory = machineMemory() / 4
 	}
 	s := &Server{opts: o, log: o.Log, fd: -1, notifier: newNotifier(), room: make(chan struct{}, maxDeviceRequests)}
 	if s.log == nil {
@@ -83,7 +86,7 @@ func New(o Options) (*Server, error) {
 	}
 	for _, cpu := range s.plan.pins {
 		e, err := reactor.NewExecutor(reactor.ExecutorConfig{
-			Entries:    min(max(2*o.Depth, 64), 4096),
+			Entries:    queueEntries,
 			Commands:   true,
 			Interrupts: true,
 			Setup:      func(*reactor.Executor) error { return pin(cpu) },
@@ -199,13 +202,8 @@ func (s *Server) prepare(o *fuse.InitOut) (refusal string) {
 	case o.MaxWrite < MinMaxWrite || s.payload < MinMaxWrite:
 		return fmt.Sprintf("max_write of %d bytes is below %d", o.MaxWrite, MinMaxWrite)
 	}
-	depths := s.plan.depths(s.opts.Depth, s.payload, s.opts.Memory)
-	entries := 0
-	for _, depth := range depths {
-		entries += depth
-	}
-	var err error
-	if s.arena, err = newArena(entries, s.payload); err != nil {
+	depths, err := s.allot()
+	if err != nil {
 		return err.Error()
 	}
 	first := 0
@@ -215,6 +213,31 @@ func (s *Server) prepare(o *fuse.InitOut) (refusal string) {
 	}
 	s.log.WithFields(logrus.Fields{"queues": len(s.queues), "depth": depths[0], "buffer": s.payload}).Debug("ring prepared")
 	return ""
+}
+
+// allot maps the arena and says how many entries of it each queue gets. Where
+// memory is not to be had for all (vm.overcommit_memory=2) it is fewer.
+func (s *Server) allot() (depths []int, err error) {
+	for depth := s.opts.Depth; depth > 0; depth /= 2 {
+		depths = s.plan.depths(depth, s.payload, s.opts.Memory)
+		entries := 0
+		for _, n := range depths {
+			entries += n
+		}
+		if s.arena, err = newArena(entries, s.payload); err == nil {
+			return depths, nil
+		}
+	}
+	return nil, err
+}
+
+// machineMemory is in bytes.
+func machineMemory() int64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 4 << 30
+	}
+	return int64(uint64(info.Totalram) * uint64(info.Unit))
 }
 
 // register hands all entries to the kernel. It returns why that was refused.

@@ -31,7 +31,7 @@ seconds=${SOAK_SECONDS:-30}
 	for mode in "${modes[@]}"; do
 		echo "# ${mode:-as it is}" >&3
 		# shellcheck disable=SC2086 # none for one
-		mount_fs $mode
+		mount_fs ${mode:+"$mode"}
 		# Stores to a page that others write take a cache that is left alone.
 		apart=-apart
 		[[ $mode != writeback_cache && $mode != kernel_cache ]] || apart=

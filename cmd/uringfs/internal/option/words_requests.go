@@ -5,9 +5,9 @@ import "github.com/uringfs/uringfs/mount"
 var requestWords = []*Option{
 	{Name: "transport", Values: transports(), Group: Requests, Help: "how requests come from the kernel: FUSE-over-io_uring, /dev/fuse, or the best there is (default: auto)",
 		set: func(s *Settings, v string) error { s.Mount.Transport = mount.Transport(v); return nil }},
-	{Name: "uring_depth", Arg: "COUNT", Group: Requests, Help: "most requests that the FUSE-over-io_uring queue of each CPU holds (default: 256)",
+	{Name: "uring_depth", Arg: "COUNT", Group: Requests, Help: "most requests that the FUSE-over-io_uring queue of each CPU holds (default: 1024)",
 		set: func(s *Settings, v string) error { return setCount(&s.Mount.UringDepth, v) }},
-	{Name: "uring_memory", Arg: "BYTES", Group: Requests, Help: "most memory for the buffers of these queues, at the expense of their depth (default: 512M)",
+	{Name: "uring_memory", Arg: "BYTES", Group: Requests, Help: "most memory for the buffers of these queues, at the expense of their depth (default: a quarter of the machine's)",
 		set: func(s *Settings, v string) error { return setSize(&s.Mount.UringMemory, v) }},
 	{Name: "max_write", Arg: "BYTES", Group: Requests, Help: "largest write request (default: 1M)",
 		set: func(s *Settings, v string) error { return setSize(&s.Mount.MaxWrite, v) }},
