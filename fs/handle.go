@@ -160,6 +160,13 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return nil, 0, errno
 	}
 	defer p.release()
+	if flags&syscall.O_TRUNC != 0 && !n.tree.opts.WritebackCache && n.writers.Load() > 0 {
+		// Pages of a mapping may be on their way: the kernel does not wait for
+		// them (as it does with the writeback cache, and before a SETATTR), and
+		// after the truncation they would make the file long again (Linux 6.18,
+		// fuse_open).
+		n.writeBack(0)
+	}
 	var h *handle
 	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
 		c := callerOf(ctx)
