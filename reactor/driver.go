@@ -56,7 +56,7 @@ type driver struct {
 	q queue
 
 	// mu guards everything below and the slots. It is never held across a
-	// system call. Both sides of q belong to who owns the submission side.
+	// system call that can wait. Both sides of q belong to who owns the submission side.
 	mu       sync.Mutex
 	slots    []*slot
 	free     *slot
