@@ -19,7 +19,7 @@ import (
 )
 
 // testRoot is a tree of one file, "greeting". Reads of the file "slow" wait
-// until unblock is closed.
+// until unblock is closed; reads and writes of "panics" do.
 type testRoot struct {
 	fusefs.Inode
 	unblock chan struct{}
@@ -31,6 +31,7 @@ func (r *testRoot) OnAdd(ctx context.Context) {
 	file := &fusefs.MemRegularFile{Data: []byte("hello\n")}
 	r.AddChild("greeting", r.NewPersistentInode(ctx, file, fusefs.StableAttr{}), false)
 	r.AddChild("slow", r.NewPersistentInode(ctx, &slowFile{unblock: r.unblock}, fusefs.StableAttr{}), false)
+	r.AddChild("panics", r.NewPersistentInode(ctx, &panicFile{}, fusefs.StableAttr{}), false)
 }
 
 type slowFile struct {
@@ -49,6 +50,18 @@ var _ = (fusefs.NodeReader)((*slowFile)(nil))
 func (f *slowFile) Read(context.Context, fusefs.FileHandle, []byte, int64) (fuse.ReadResult, syscall.Errno) {
 	<-f.unblock
 	return fuse.ReadResultData(nil), 0
+}
+
+type panicFile struct{ slowFile }
+
+func (*panicFile) Read(context.Context, fusefs.FileHandle, []byte, int64) (fuse.ReadResult, syscall.Errno) {
+	panic("read")
+}
+
+var _ = (fusefs.NodeWriter)((*panicFile)(nil))
+
+func (*panicFile) Write(context.Context, fusefs.FileHandle, []byte, int64) (uint32, syscall.Errno) {
+	panic("write")
 }
 
 // needFuse skips on a machine without FUSE; CI must have it.

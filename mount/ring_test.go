@@ -3,6 +3,7 @@ package mount
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,6 +65,27 @@ func TestAutoTakesTheRingWhereItIsOffered(t *testing.T) {
 				t.Errorf("read %q", got)
 			}
 		})
+	}
+}
+
+// TestPanicOfATransferIsAnError: the request is answered, and the queue goes on.
+func TestPanicOfATransferIsAnError(t *testing.T) {
+	switchRing(t, "Y")
+	f := mountTest(t, Options{Transport: TransportUring})
+	panics := filepath.Join(f.dir, "panics")
+	for range 3 {
+		for _, script := range []string{"cat " + panics, "/bin/echo x 1<>" + panics} {
+			out, err := exec.Command("timeout", "5", "sh", "-c", script).CombinedOutput()
+			if err == nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "error") {
+				t.Errorf("%s: %v: %s", script, err, out)
+			}
+		}
+	}
+	if got := cat(t, filepath.Join(f.dir, "greeting")); got != "hello\n" {
+		t.Errorf("read %q", got)
+	}
+	if !strings.Contains(f.log.String(), "panic") {
+		t.Errorf("the log says nothing: %s", f.log)
 	}
 }
 

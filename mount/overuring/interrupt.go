@@ -60,7 +60,7 @@ func (s *Server) interrupt(unique uint64) {
 	}
 }
 
-// interruptEntry interrupts the request of e as soon as go-fuse knows it.
+// interruptEntry interrupts the request of e as soon as its context exists.
 func (s *Server) interruptEntry(e *entry, unique uint64) {
 	for e.unique.Load() == unique && !s.tryInterrupt(unique) {
 		time.Sleep(50 * time.Microsecond) // the request is being parsed
@@ -69,23 +69,28 @@ func (s *Server) interruptEntry(e *entry, unique uint64) {
 
 // tryInterrupt ends the context of a running request, and has the task that
 // waits for something see it.
-func (s *Server) tryInterrupt(unique uint64) bool {
+func (s *Server) tryInterrupt(unique uint64) (found bool) {
+	found = s.interruptProtocol(unique)
+	for _, q := range s.queues {
+		for _, e := range q.entries {
+			if e.unique.Load() != unique || !found && !e.transfer.interrupt(unique) {
+				continue
+			}
+			if task := e.task.Load(); task != nil {
+				task.Interrupt()
+			}
+			return true
+		}
+	}
+	return found
+}
+
+// interruptProtocol is tryInterrupt for what go-fuse's ProtocolServer serves.
+func (s *Server) interruptProtocol(unique uint64) (found bool) {
 	var out [outHeaderSize]byte
 	// go-fuse only replies to an INTERRUPT when it does not find the request.
 	n, _ := s.protocol.HandleRequest([][]byte{interruptRequest(unique)}, [][]byte{out[:]})
-	if n > 0 {
-		return false
-	}
-	for _, q := range s.queues {
-		for _, e := range q.entries {
-			if e.unique.Load() == unique {
-				if task := e.task.Load(); task != nil {
-					task.Interrupt()
-				}
-			}
-		}
-	}
-	return true
+	return n == 0
 }
 
 // interruptAll is for the end of the connection: nobody waits for replies.

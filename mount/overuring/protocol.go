@@ -19,6 +19,7 @@ const (
 const (
 	opForget      = 2
 	opRead        = 15
+	opWrite       = 16
 	opInit        = 26
 	opInterrupt   = 36
 	opIoctl       = 39

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -51,8 +52,10 @@ type Server struct {
 	// Set by Start.
 	raw      fuse.RawFileSystem
 	protocol *fuse.ProtocolServer
-	fd       int // /dev/fuse
-	payload  int // bytes of the largest request or reply
+	panicked func(value any) fuse.Status // what becomes of a panic of raw
+	traced   bool                        // protocol logs requests, so it gets all of them
+	fd       int                         // /dev/fuse
+	payload  int                         // bytes of the largest request or reply
 	arena    *arena
 	queues   []*queue
 	ringOn   bool
@@ -134,7 +137,10 @@ func (s *Server) Close() error {
 func (s *Server) Start(fd int, raw fuse.RawFileSystem, o *fuse.MountOptions) error {
 	opts := *o
 	opts.ExtraCapabilities |= fuse.CAP_OVER_IO_URING
-	s.fd, s.raw = fd, raw
+	if opts.PanicHandler == nil {
+		opts.PanicHandler = s.logPanic
+	}
+	s.fd, s.raw, s.panicked, s.traced = fd, raw, opts.PanicHandler, opts.Debug
 	s.protocol = fuse.NewProtocolServer(raw, &opts)
 	if err := s.handshake(); err != nil {
 		return errors.Join(err, unix.Close(fd), s.Close())
@@ -151,6 +157,12 @@ func (s *Server) Start(fd int, raw fuse.RawFileSystem, o *fuse.MountOptions) err
 		s.readers.Go(s.readDevice) // ends with the connection; Serve waits
 	}
 	return nil
+}
+
+// logPanic is the PanicHandler where the caller has none.
+func (s *Server) logPanic(value any) fuse.Status {
+	s.log.WithFields(logrus.Fields{"panic": value, "stack": string(debug.Stack())}).Error("the file system panicked")
+	return fuse.EIO
 }
 
 // Ring reports whether requests come over the ring, and why if they do not.

@@ -1,0 +1,31 @@
+package overuring
+
+import "testing"
+
+func TestTransferIsInterruptedByItsOwnNumber(t *testing.T) {
+	var tr transfer
+	closed := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	}
+	first := tr.begin(2)
+	if tr.interrupt(4) || closed(first) {
+		t.Error("interrupted by the number of another request")
+	}
+	tr.end()
+	if tr.interrupt(2) || closed(first) {
+		t.Error("interrupted after its end")
+	}
+	second := tr.begin(4)
+	if !tr.interrupt(4) || !tr.interrupt(4) || !closed(second) {
+		t.Error("not interrupted")
+	}
+	tr.end()
+	if third := tr.begin(6); closed(third) {
+		t.Error("a request begins interrupted, because the one before it was")
+	}
+}
