@@ -14,8 +14,8 @@ import (
 // (go-fuse v2.12.1; it can go when NodeMkdirer and its like get the header.)
 type rawBridge struct {
 	fuse.RawFileSystem
-	remoteLocks bool
-	kept        *keptLookups // nil: what the kernel forgets is forgotten
+	tree *Tree
+	kept *keptLookups // nil: what the kernel forgets is forgotten
 }
 
 // controlPid marks requests that are not the kernel's but ours to a node.
@@ -145,7 +145,7 @@ func markWrite(in *fuse.WriteIn) {
 // does not tell the node whose they are.
 func (r *rawBridge) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	status := r.RawFileSystem.Flush(cancel, in)
-	if r.remoteLocks {
+	if r.tree.opts.RemoteLocks {
 		r.RawFileSystem.SetLk(cancel, &fuse.LkIn{
 			InHeader: in.InHeader,
 			Fh:       in.Fh,
@@ -154,4 +154,24 @@ func (r *rawBridge) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status 
 		})
 	}
 	return status
+}
+
+// Release waits, inside go-fuse, for the GETATTRs that the handle was lent to
+// (v2.12.1, fs/bridge.go: firstOpenFile). Such a one may be a task of the very
+// thread that a RELEASE would hold, so where GETATTR can wait RELEASE goes apart.
+func (r *rawBridge) Release(cancel <-chan struct{}, in *fuse.ReleaseIn) {
+	r.apart(func() { r.RawFileSystem.Release(cancel, in) })
+}
+
+// ReleaseDir is as Release.
+func (r *rawBridge) ReleaseDir(in *fuse.ReleaseIn) {
+	r.apart(func() { r.RawFileSystem.ReleaseDir(in) })
+}
+
+func (r *rawBridge) apart(fn func()) {
+	if r.tree.slow || r.tree.fds.demotions.Load() > 0 {
+		r.tree.io.Block(fn)
+	} else {
+		fn()
+	}
 }

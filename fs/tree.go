@@ -247,7 +247,7 @@ const capabilities = 0 |
 // fuse.NewServer or fuse.NewProtocolServer. opts are those of FuseOptions,
 // with the caller's additions.
 func (t *Tree) RawFileSystem(opts *fusefs.Options) fuse.RawFileSystem {
-	r := &rawBridge{RawFileSystem: fusefs.NewNodeFS(t.root, opts), remoteLocks: t.opts.RemoteLocks}
+	r := &rawBridge{RawFileSystem: fusefs.NewNodeFS(t.root, opts), tree: t}
 	if t.opts.NFSExport {
 		r.kept = &keptLookups{count: make(map[uint64]uint64)}
 	}

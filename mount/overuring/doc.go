@@ -17,6 +17,10 @@
 // want that lock: both may be tasks of one thread. And what may block otherwise
 // belongs into [reactor.Reactor.Block]: it holds up every request of its CPU.
 //
+// go-fuse's own node API has one such wait: the end of a file handle waits for
+// GETATTRs that were lent it. A tree whose Getattr calls the reactor must run
+// Release and ReleaseDir of its RawFileSystem in Block, as package fs does.
+//
 // /dev/fuse is read beside the rings: FORGET and INTERRUPT come there, and
 // notifications are written there.
 package overuring

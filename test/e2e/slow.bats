@@ -122,6 +122,31 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	[ "$(cat "$mnt/file0")" = "$(seq 100)" ]
 }
 
+@test "a file is closed while its attributes are waited for, and others are read" {
+	# go-fuse makes the end of a handle wait for GETATTRs. All on one CPU, so that
+	# over io_uring they share a queue, which that wait must not hold.
+	echo here >"$source/file"
+	echo there >"$source/other"
+	source=$slow mount_fs attr_timeout=0,direct_io
+	mkfifo "$BATS_TEST_TMPDIR/close" "$BATS_TEST_TMPDIR/closed"
+	# shellcheck disable=SC2016 # expanded in there
+	taskset -c 0 bash -c 'exec 5<"$1/file" 6<"$1/other" && echo opened >"$2/closed" && read -r _ <"$2/close"
+		exec 5<&- && read -r line <&6 && echo "$line" >"$2/closed"' _ "$mnt" "$BATS_TEST_TMPDIR" 3>&- &
+	local reader=$! line
+	read -r line <"$BATS_TEST_TMPDIR/closed"
+	steer "ops getattr" hang
+	# Bash asks with stat(2), which is a GETATTR; stat(1) would send a STATX.
+	taskset -c 0 bash -c 'test -s "$1"' _ "$mnt/file" 3>&- &
+	local stat=$!
+	waits() { [ "$(slow_count waiting)" -ge 1 ]; }
+	await 10 waits
+	echo >"$BATS_TEST_TMPDIR/close"
+	read -r -t 5 line <>"$BATS_TEST_TMPDIR/closed"
+	[ "$line" = there ]
+	steer release
+	wait $stat $reader
+}
+
 @test "SIGTERM while readers hang in the backing ends the daemon" {
 	seq 2000 >"$source/file"
 	source=$slow mount_fs drain_timeout=1,lazy_timeout=1

@@ -49,6 +49,20 @@ func (n *node) Getattr(ctx context.Context, f fusefs.FileHandle, out *fuse.AttrO
 	return n.LoopbackNode.Getattr(ctx, f, out)
 }
 
+var _ = (fusefs.NodeStatxer)((*node)(nil))
+
+// Statx is what the kernel sends instead where it is asked for more than
+// GETATTR tells, by stat(1) for one.
+func (n *node) Statx(ctx context.Context, f fusefs.FileHandle, flags, mask uint32, out *fuse.StatxOut) syscall.Errno {
+	if errno := n.gate.wait(ctx, "getattr"); errno != 0 {
+		return errno
+	}
+	if slow, ok := f.(*file); ok {
+		f = slow.inner
+	}
+	return n.LoopbackNode.Statx(ctx, f, flags, mask, out)
+}
+
 var _ = (fusefs.NodeSetattrer)((*node)(nil))
 
 func (n *node) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
