@@ -50,10 +50,18 @@ func (r *Reactor) OpenClass(fd int, class Class) (*File, error) {
 	if class == ClassAuto {
 		f.class = found
 	}
-	if magic == tmpfsMagic && f.class == ClassInline {
+	if magic == tmpfsMagic && f.class == ClassInline && isRegular(fd) {
 		f.setNonblock(true)
 	}
 	return f, nil
+}
+
+// isRegular tells files from what else has a name on tmpfs or devtmpfs: FIFOs, of
+// which O_DIRECT makes packets, and block devices, which it makes refuse what is
+// not aligned.
+func isRegular(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // setNonblock switches the flags that decide whether a tmpfs file is read and

@@ -95,6 +95,42 @@ func TestWriteAtAppendsWithOAppend(t *testing.T) {
 	}
 }
 
+// Only regular files of tmpfs get O_NONBLOCK|O_DIRECT: a FIFO that had it lost
+// what its reader did not take at once.
+func TestFIFOOnTmpfsIsNoPacketPipe(t *testing.T) {
+	r := newTestReactor(t, Config{})
+	dir, err := os.MkdirTemp("/dev/shm", "reactor-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx := context.Background()
+	if n, err := f.WriteAt(ctx, []byte("halves"), AtPosition); n != 6 || err != nil {
+		t.Fatal(n, err)
+	}
+	for _, want := range []string{"hal", "ves"} {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		p := make([]byte, 3)
+		if n, err := f.ReadAt(ctx, p, AtPosition); err != nil || string(p[:n]) != want {
+			t.Errorf("read %q, %v; want %q", p[:n], err, want)
+		}
+	}
+}
+
 func TestVectoredTransfersMoveAllBuffers(t *testing.T) {
 	r := newTestReactor(t, Config{})
 	for _, class := range []Class{ClassInline, ClassBlocking} {
