@@ -13,7 +13,8 @@ var Default = sync.OnceValues(func() (*Reactor, error) { return New(Config{}) })
 // 0 with a nil error is the end of the file.
 func Read(fd int, p []byte) (int, error) { return ReadAt(fd, p, AtPosition) }
 
-// Write writes p to fd at its own position, like write(2).
+// Write writes p to fd at its own position, like write(2), and goes on until all
+// of it is written: n < len(p) only with an error.
 func Write(fd int, p []byte) (int, error) { return WriteAt(fd, p, AtPosition) }
 
 // ReadAt fills p from byte offset off of fd. See [File.ReadAt].

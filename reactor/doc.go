@@ -22,7 +22,8 @@
 //
 // Failures are *[OpError] around a [syscall.Errno], or [ErrClosed]. An operation
 // that was cancelled fails with EINTR, one whose time ran out with ETIMEDOUT; if
-// it completes all the same, that is its result. Short transfers are continued.
+// it completes all the same, that is its result. Short transfers are continued,
+// but for reads at a file's own position ([AtPosition]).
 //
 // # Bounds
 //

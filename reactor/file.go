@@ -128,7 +128,8 @@ func (c *closer) Wake(Event) { unix.Close(c.fd) }
 
 // ReadAt fills p from byte offset off, or from the file's own position if off
 // is AtPosition, and returns the number of bytes read. At an offset it
-// continues short transfers, so n < len(p) with a nil error means end of file.
+// continues short transfers, so n < len(p) with a nil error means end of file;
+// at the file's own position it returns what is there, as read(2) does.
 // When ctx ends first the error wraps EINTR, or ETIMEDOUT for a deadline. p is
 // the caller's again when ReadAt returns.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
@@ -136,8 +137,8 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // WriteAt writes p at byte offset off (at the end if the file has O_APPEND, at
-// its own position if off is AtPosition). It continues short transfers: n <
-// len(p) only with an error. Otherwise as ReadAt.
+// its own position if off is AtPosition). It continues short transfers, those
+// into pipes and sockets too: n < len(p) only with an error. Otherwise as ReadAt.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.transfer(ctx, &Op{Code: OpWrite, FD: f.fd, Buf: p, Off: off})
 }

@@ -27,6 +27,7 @@ func FuzzAdvance(f *testing.F) {
 	f.Add([]byte{0, 100, 0, 50, 50})
 	f.Add([]byte{1, 100, 0, 200, 11, 200, 4, 100})
 	f.Add([]byte{2, 0, 0, 0})
+	f.Add([]byte{0, 100, 0, 15, 0, 200, 10}) // EAGAIN of a cancelled read
 	f.Fuzz(func(t *testing.T, input []byte) {
 		in := feed(input)
 		codes := []Opcode{OpRead, OpWrite, OpReadv, OpWritev, OpFsync, OpOpenat}
@@ -84,12 +85,14 @@ func checkEnd(t *testing.T, s *slot, res int32, n, moved int, errno syscall.Errn
 	switch {
 	case s.op.transfers() && n != moved:
 		t.Fatalf("reports %d of %d bytes", n, moved)
-	case errno == 0 && s.op.writes() && s.op.Off != AtPosition && moved < s.op.size():
+	case errno == 0 && s.op.writes() && moved < s.op.size():
 		t.Fatalf("short write of %d in %d bytes without an error", moved, s.op.size())
 	case errno == 0 && res < 0:
 		t.Fatalf("errno %d got lost", -res)
 	case s.end == endNone && (errno == syscall.EINTR || errno == syscall.ECANCELED):
 		t.Fatalf("%v though nobody stopped it", errno)
+	case s.end != endNone && s.op.transfers() && errno == syscall.EAGAIN:
+		t.Fatalf("%v after a stop", errno)
 	}
 }
 

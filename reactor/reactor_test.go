@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -128,6 +129,35 @@ func TestFIFOOnTmpfsIsNoPacketPipe(t *testing.T) {
 		if n, err := f.ReadAt(ctx, p, AtPosition); err != nil || string(p[:n]) != want {
 			t.Errorf("read %q, %v; want %q", p[:n], err, want)
 		}
+	}
+}
+
+// A pipe takes what it has room for; the rest is not the caller's business.
+func TestWriteIntoAPipeGoesOn(t *testing.T) {
+	r := newTestReactor(t, Config{})
+	for _, class := range []Class{ClassInline, ClassBlocking} {
+		var p [2]int
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.OpenClass(p[1], class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := os.NewFile(uintptr(p[0]), "pipe")
+		defer in.Close()
+		want := pattern(1<<20, 3) // many times what a pipe holds
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer out.Close()
+			if n, err := out.WriteAt(context.Background(), want, AtPosition); n != len(want) || err != nil {
+				t.Errorf("%v: wrote %d of %d, %v", class, n, len(want), err)
+			}
+		})
+		if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%v: %d bytes of %d came, %v", class, len(got), len(want), err)
+		}
+		wg.Wait()
 	}
 }
 

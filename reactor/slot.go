@@ -117,7 +117,11 @@ func (s *slot) advance(res int32) (v verdict, n int, errno syscall.Errno) {
 			// On a regular file it never means "would block": a backing could
 			// not do it inline. Only a non-blocking descriptor gets that for
 			// an answer, unless it was us who made it so.
-			if s.end != endNone || !s.op.transfers() {
+			if !s.op.transfers() {
+				break
+			}
+			if s.end != endNone {
+				errno = s.end.errno()
 				break
 			}
 			if s.file != nil && s.file.nonblock.Load() {
@@ -137,7 +141,7 @@ func (s *slot) advance(res int32) (v verdict, n int, errno syscall.Errno) {
 	s.done += int(res)
 	left := s.op.size() - s.done
 	switch {
-	case left == 0, s.op.Off == AtPosition:
+	case left == 0, s.op.Off == AtPosition && !s.op.writes(): // a pipe may have no more for long
 		return ended, s.done, 0
 	case res == 0 && s.op.writes():
 		return ended, s.done, syscall.EIO // no progress and no reason
