@@ -14,14 +14,25 @@ var ErrClosed = errors.New("reactor: closed")
 
 // OpError is a failed operation. It wraps its [syscall.Errno].
 type OpError struct {
-	Op  string // "read", "write", "fsync", …
-	FD  int    // the descriptor, -1 if it had none
-	Off int64  // byte offset, where the operation has one
-	Err error
+	Op   string // "read", "write", "fsync", …
+	Path string // of OpOpenat and OpStatx
+	FD   int    // as in Op, so that Path may be relative to it
+	Off  int64  // byte offset, or AtPosition; 0 for what knows none
+	Err  error
+}
+
+func newOpError(op *Op, err error) *OpError {
+	return &OpError{Op: op.Code.String(), Path: op.Path, FD: op.FD, Off: op.Off, Err: err}
 }
 
 func (e *OpError) Error() string {
-	return fmt.Sprintf("%s fd %d at %d: %v", e.Op, e.FD, e.Off, e.Err)
+	switch {
+	case e.Path != "":
+		return fmt.Sprintf("%s %q: %v", e.Op, e.Path, e.Err)
+	case e.Off > 0:
+		return fmt.Sprintf("%s fd %d at %d: %v", e.Op, e.FD, e.Off, e.Err)
+	}
+	return fmt.Sprintf("%s fd %d: %v", e.Op, e.FD, e.Err)
 }
 
 func (e *OpError) Unwrap() error { return e.Err }

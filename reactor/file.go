@@ -308,5 +308,5 @@ func (f *File) opError(op *Op, err error) error {
 	case errors.Is(err, context.Canceled):
 		err = syscall.EINTR
 	}
-	return &OpError{Op: op.Code.String(), FD: f.fd, Off: op.Off, Err: err}
+	return newOpError(op, err)
 }

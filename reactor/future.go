@@ -56,7 +56,7 @@ func (f *Future) Result() (int, error) {
 		return 0, ErrPending
 	}
 	if f.ev.Err != nil {
-		return f.ev.N, &OpError{f.op.Code.String(), f.op.FD, f.op.Off, f.ev.Err}
+		return f.ev.N, newOpError(&f.op, f.ev.Err)
 	}
 	return f.ev.N, nil
 }

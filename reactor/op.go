@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -107,7 +108,7 @@ func (op *Op) size() int {
 // check finds faults of the caller that the kernel would answer oddly.
 func (op *Op) check() syscall.Errno {
 	switch op.Code {
-	case OpNop, OpFsync, OpFallocate, OpOpenat, OpClose:
+	case OpNop, OpFsync, OpFallocate, OpClose:
 	case OpRead, OpWrite, OpReadv, OpWritev:
 		if op.Off < AtPosition {
 			return syscall.EINVAL
@@ -115,8 +116,11 @@ func (op *Op) check() syscall.Errno {
 		if len(op.Bufs) > 1024 { // IOV_MAX
 			return syscall.EINVAL
 		}
-	case OpStatx:
-		if op.Stat == nil {
+	case OpOpenat, OpStatx:
+		if strings.IndexByte(op.Path, 0) >= 0 { // the kernel would see what is before it
+			return syscall.EINVAL
+		}
+		if op.Code == OpStatx && op.Stat == nil {
 			return syscall.EFAULT
 		}
 	default:

@@ -437,7 +437,7 @@ func (r *Reactor) Register(ctx context.Context, op Op, w Waker) (EventID, error)
 
 func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *buffer) (EventID, error) {
 	if errno := op.check(); errno != 0 {
-		return EventID{}, &OpError{op.Code.String(), op.FD, op.Off, errno}
+		return EventID{}, newOpError(op, errno)
 	}
 	slow := op.class(f) == ClassBlocking
 	size := op.size()

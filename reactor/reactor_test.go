@@ -186,8 +186,25 @@ func TestErrorsNameTheOperationAndWrapTheErrno(t *testing.T) {
 	if !errors.As(err, &opErr) || opErr.Op != "write" || opErr.Off != 7 || !errors.Is(err, syscall.EBADF) {
 		t.Errorf("write to a read-only descriptor: %v", err)
 	}
-	if _, err := r.Submit(context.Background(), Op{Code: 200}); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("unknown opcode: %v", err)
+	for _, c := range []struct {
+		op   Op
+		says string
+	}{
+		{Op{Code: 200}, "operation fd 0: invalid argument"},
+		{Op{Code: OpRead, FD: -1, Off: 7}, "read fd -1 at 7: bad file descriptor"},
+		{Op{Code: OpRead, FD: -1, Off: AtPosition}, "read fd -1: bad file descriptor"},
+		{Op{Code: OpFsync, FD: -1}, "fsync fd -1: bad file descriptor"},
+		{Op{Code: OpOpenat, FD: unix.AT_FDCWD, Path: "/no/such"}, `openat "/no/such": no such file or directory`},
+		{Op{Code: OpOpenat, FD: unix.AT_FDCWD, Path: "/etc/passwd\x00.txt"}, `openat "/etc/passwd\x00.txt": invalid argument`},
+		{Op{Code: OpStatx, FD: unix.AT_FDCWD, Path: "/"}, `statx "/": bad address`}, // without Stat
+	} {
+		fut, err := r.Submit(context.Background(), c.op)
+		if err == nil {
+			_, err = fut.Wait(context.Background())
+		}
+		if !errors.As(err, &opErr) || err.Error() != c.says {
+			t.Errorf("%v; want %v", err, c.says)
+		}
 	}
 }
 

@@ -155,13 +155,13 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 // When ctx ends the operation is cancelled, and Do returns when it has ended.
 func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
 	if errno := op.check(); errno != 0 {
-		return Event{}, &OpError{op.Code.String(), op.FD, op.Off, errno}
+		return Event{}, newOpError(&op, errno)
 	}
 	c := newCall()
 	defer c.free()
 	ev, err := t.do(ctx, c, &op, nil, nil, nil, closedGrace)
 	if err == nil && ev.Err != nil {
-		err = &OpError{op.Code.String(), op.FD, op.Off, ev.Err}
+		err = newOpError(&op, ev.Err)
 	}
 	return ev, err
 }
