@@ -170,7 +170,7 @@ func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer) {
 	d.seq++
 	s.seq, s.end, s.done, s.retry = d.seq, endNone, 0, 0
 	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
-	s.detachable = buf != nil || op.Code == OpFsync || op.Code == OpFallocate
+	s.detachable = buf != nil || !op.transfers()
 	d.inFlight++
 }
 
@@ -413,6 +413,9 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	if s.file != nil && s.file.unpin() {
 		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
 	}
+	if errno == 0 {
+		d.deliver(s, n)
+	}
 	id := d.id(s)
 	w, buf := s.waker, s.buf
 	s.state = slotFree
@@ -427,6 +430,17 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 		return
 	}
 	d.tell(w, Event{ID: id, N: n, Err: toError(errno), buf: buf})
+}
+
+// deliver passes on what an operation without a caller's buffer has left in its
+// slot, if somebody is there to have it. The caller holds mu.
+func (d *driver) deliver(s *slot, n int) {
+	switch {
+	case s.op.Code == OpStatx && s.waker != nil:
+		*s.op.Stat = *s.stat
+	case s.op.Code == OpOpenat && s.waker == nil: // nobody would close it
+		d.woken = append(d.woken, wakeup{waker: &closer{fd: n}})
+	}
 }
 
 // tell passes an event to a waker: at once to a call, which is guarded by mu,

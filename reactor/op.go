@@ -61,6 +61,8 @@ type Op struct {
 	Code Opcode
 	// FD stays open until the operation has ended; a descriptor that is
 	// closed and reused before may be read or written in place of the old.
+	// Where that can be later than the event (a deadline on a hung backing),
+	// take a [File], which sees to it.
 	FD int
 	// Buf and Bufs belong to the reactor until the operation has ended.
 	Buf  []byte
@@ -72,7 +74,7 @@ type Op struct {
 	// Flags and Mode are the system call's arguments of that name.
 	Flags, Mode uint32
 	Path        string
-	Stat        *unix.Statx_t
+	Stat        *unix.Statx_t // filled when the operation has succeeded
 	// Timeout bounds the operation, from submission; 0 takes that of the
 	// reactor. See [Config.Timeout].
 	Timeout time.Duration
@@ -157,7 +159,10 @@ func (s *slot) prepare(e *sqe) {
 		e.SetOpFlags(op.Flags | unix.O_CLOEXEC)
 	case OpStatx: // the mask travels in len, the result buffer in off
 		s.path = append(append(s.path[:0], op.Path...), 0)
-		e.PrepOperation(uint8(op.Code), fd, uint64(uintptr(unsafe.Pointer(&s.path[0]))), op.Mode, uint64(uintptr(unsafe.Pointer(op.Stat))))
+		if s.stat == nil {
+			s.stat = new(unix.Statx_t)
+		}
+		e.PrepOperation(uint8(op.Code), fd, uint64(uintptr(unsafe.Pointer(&s.path[0]))), op.Mode, uint64(uintptr(unsafe.Pointer(s.stat))))
 		e.SetOpFlags(op.Flags)
 	default:
 		e.PrepOperation(uint8(op.Code), fd, 0, 0, 0)

@@ -73,7 +73,7 @@ type slot struct {
 	waker Waker
 
 	// buf is the reactor's buffer that op.Buf lies in, nil where the buffer
-	// is the caller's. Only an operation without a caller's buffer can be
+	// is the caller's. Only an operation without a caller's memory can be
 	// answered before its completion (detached: waker is nil then).
 	buf        *buffer
 	detachable bool
@@ -87,8 +87,9 @@ type slot struct {
 	retry    time.Duration // until the next cancel
 
 	iovs []unix.Iovec
-	path []byte
-	next *slot // in the free list or the backlog
+	path []byte        // of openat and statx, ends with NUL
+	stat *unix.Statx_t // what the kernel fills; made on first use
+	next *slot         // in the free list or the backlog
 }
 
 func (s *slot) userData() uint64 { return uint64(s.gen)<<32 | uint64(s.index) }

@@ -157,15 +157,74 @@ func TestHungBackingHoldsNeitherCallerNorLocalFiles(t *testing.T) {
 				}
 			}
 			command("release")
-			for end := time.Now().Add(20 * time.Second); r.Stats().Held > 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("still held: %+v", r.Stats())
-				}
-			}
+			nothingHeld(t, r)
 			if n, err := hung.ReadAt(context.Background(), make([]byte, 4096), 0); n != 4096 || err != nil {
 				t.Errorf("after the release: %d, %v", n, err)
 			}
 		})
+	}
+}
+
+// What takes no buffer of the caller's is back in time as well, and what it
+// would have returned leaks nothing.
+func TestHungBackingHoldsNoOpenStatOrFsync(t *testing.T) {
+	path, command := slowBacking(t, 4096)
+	r := newTestReactor(t, Config{Timeout: 100 * time.Millisecond})
+	file, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := r.slowLane(); err != nil { // its descriptors do not count
+		t.Fatal(err)
+	}
+	before := countFDs(t)
+	command("interrupt ignore")
+	command("ops open,getattr,fsync")
+	command("hang")
+	defer command("release")
+	stat := unix.Statx_t{Ino: 7}
+	for _, op := range []Op{
+		{Code: OpOpenat, FD: unix.AT_FDCWD, Path: path},
+		{Code: OpStatx, FD: unix.AT_FDCWD, Path: path, Mode: unix.STATX_BASIC_STATS, Flags: unix.AT_STATX_FORCE_SYNC, Stat: &stat},
+		{Code: OpFsync, FD: file},
+	} {
+		fut, err := r.Submit(context.Background(), op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if _, err := fut.Wait(ctx); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("%v: %v", op.Code, err)
+		}
+		cancel()
+	}
+	if held := r.Stats().Held; held != 3 {
+		t.Errorf("%d operations held, want 3", held)
+	}
+	command("release")
+	nothingHeld(t, r)
+	if stat.Ino != 7 {
+		t.Error("a statx that was given up was filled afterwards")
+	}
+	for end := time.Now().Add(10 * time.Second); countFDs(t) > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d descriptors, %d before: the file opened late is still open", countFDs(t), before)
+		}
+	}
+}
+
+// nothingHeld waits until the kernel has given everything back.
+func nothingHeld(t *testing.T, r *Reactor) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); r.Stats().Held > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still held: %+v", r.Stats())
+		}
 	}
 }
 

@@ -152,7 +152,8 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 
 // Do performs op on the executor's own ring and returns its event. Where op.FD
 // is on a backing that blocks it would hold all tasks: take a [File] for that.
-// When ctx ends the operation is cancelled, and Do returns when it has ended.
+// When ctx ends the operation is cancelled; a read or write has ended when Do
+// returns.
 func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
 	if errno := op.check(); errno != 0 {
 		return Event{}, newOpError(&op, errno)
