@@ -120,7 +120,6 @@ func faultyOp(t *testing.T, rng *rand.Rand, file *File, want []byte, base int64)
 	if !write && !bytes.Equal(p[:n], want[off:off+n]) {
 		t.Errorf("read at %d: wrong data", off)
 	}
-	const canary = 0xA5
 	for i := range p {
 		p[i] = canary
 	}

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -227,6 +228,77 @@ func nothingHeld(t *testing.T, r *Reactor) {
 		}
 	}
 }
+
+// However a read has come by its deadline and whatever it hangs on, its caller is
+// back soon after it (docs/REACTOR.md says how soon), and the buffer is left alone
+// from then on, also when the backing answers in the end.
+func TestReadsAreBackAtTheirDeadline(t *testing.T) {
+	path, command := slowBacking(t, 4096)
+	defer command("release")
+	const deadline, tries = 20 * time.Millisecond, 5
+	ctx := context.Background()
+	ways := map[string]func(r *Reactor, e *Executor, f *File, p []byte) error{
+		"context": func(_ *Reactor, _ *Executor, f *File, p []byte) error {
+			ctx, cancel := context.WithTimeout(ctx, deadline)
+			defer cancel()
+			_, err := f.ReadAt(ctx, p, AtPosition)
+			return err
+		},
+		"operation": func(r *Reactor, _ *Executor, f *File, p []byte) error {
+			fut, err := r.Submit(ctx, Op{Code: OpRead, FD: f.Fd(), Buf: p, Off: AtPosition, Timeout: deadline})
+			if err != nil {
+				return err
+			}
+			_, err = fut.Wait(ctx)
+			return err
+		},
+		"task": func(_ *Reactor, e *Executor, f *File, p []byte) (err error) {
+			ctx, cancel := context.WithTimeout(ctx, deadline)
+			defer cancel()
+			spawn(t, e, func(*Task) { _, err = f.ReadAt(ctx, p, AtPosition) })
+			run(t, e)
+			return err
+		},
+	}
+	for _, backing := range []string{"pipe", "honour", "ignore"} {
+		r, e := newTestReactor(t, Config{}), newTestExecutor(t, ExecutorConfig{})
+		f := hangingPipe(t, r)
+		if backing != "pipe" {
+			f = openPath(t, r, path)
+			command("interrupt " + backing)
+			command("hang")
+		}
+		for way, read := range ways {
+			p := bytes.Repeat([]byte{canary}, 4096)
+			var late []time.Duration
+			for range tries {
+				begun := time.Now()
+				if err := read(r, e, f, p); !errors.Is(err, syscall.ETIMEDOUT) {
+					t.Errorf("%s, %s: %v", backing, way, err)
+				}
+				late = append(late, time.Since(begun)-deadline)
+			}
+			slices.Sort(late)
+			t.Logf("%s, deadline of the %s: back after %v at the median, %v at most", backing, way, late[tries/2], late[tries-1])
+			if late[0] < 0 || late[tries-1] > 5*time.Second { // a machine under any load
+				t.Errorf("%s, %s: back after %v", backing, way, late)
+			}
+			if backing == "ignore" {
+				if r.Stats().Held == 0 {
+					t.Errorf("%s: nothing is held while the backing hangs", way)
+				}
+				command("release")
+				nothingHeld(t, r)
+				command("hang")
+			}
+			if bytes.Count(p, []byte{canary}) != len(p) {
+				t.Errorf("%s, %s: the buffer was filled after its caller was back", backing, way)
+			}
+		}
+	}
+}
+
+const canary = 0xA5
 
 func TestCancelledReadOnAHungBackingReturns(t *testing.T) {
 	path, command := slowBacking(t, 1<<20)
