@@ -56,6 +56,7 @@ type fakeRing struct {
 	notifies bool
 	past     []uint64 // user data of completed operations
 	dead     bool
+	refusals []syscall.Errno // what enter fails with next
 	closed   bool
 	worker   sync.WaitGroup
 }
@@ -109,6 +110,10 @@ func (r *fakeRing) enter(wait uint32, _ time.Duration) (int, syscall.Errno) {
 	case r.dead || r.chance(r.faults.fatal):
 		r.dead = true
 		return 0, syscall.EBADF
+	case len(r.refusals) > 0 && len(r.taken) > 0:
+		errno := r.refusals[0]
+		r.refusals = r.refusals[1:]
+		return 0, errno
 	case r.chance(r.faults.enterError):
 		return 0, []syscall.Errno{syscall.EINTR, syscall.EAGAIN, syscall.EBUSY}[r.rng.IntN(3)]
 	}

@@ -155,6 +155,56 @@ func TestBrokenRingFailsItsOperations(t *testing.T) {
 	}
 }
 
+// passing are the errnos of io_uring_enter after which it is tried again; after
+// any other the ring is given up.
+var passing = map[syscall.Errno]bool{
+	syscall.EINTR: true, syscall.EAGAIN: true, syscall.EBUSY: true, syscall.EBADR: true, syscall.ETIME: true,
+}
+
+const lastErrno = 133 // EHWPOISON
+
+// Whatever errno a submission fails with, no operation is lost or done twice: it
+// is performed when the ring takes it after all, or ends with that errno.
+func TestEveryErrnoOfSubmission(t *testing.T) {
+	for errno := syscall.Errno(1); errno <= lastErrno; errno++ {
+		t.Run(fmt.Sprint(int(errno)), func(t *testing.T) { failSubmission(t, errno) })
+	}
+}
+
+func failSubmission(t *testing.T, errno syscall.Errno) {
+	const callers = 8
+	goroutines := runtime.NumGoroutine()
+	r, file, backing := fakeReactor(t, uint64(errno), faults{}, callers, Config{})
+	for _, d := range r.rings {
+		d.q.(*fakeRing).refusals = []syscall.Errno{errno, errno, errno}
+	}
+	var wg sync.WaitGroup
+	var done, failed [callers]bool
+	for i := range callers {
+		wg.Go(func() {
+			n, err := file.WriteAt(context.Background(), []byte{'x'}, int64(i))
+			done[i], failed[i] = n == 1 && err == nil, n == 0 && errors.Is(err, errno)
+			if !done[i] && !failed[i] {
+				t.Errorf("write: %d, %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	written := bytes.Count(backing.data, []byte{'x'})
+	for i := range callers {
+		if passing[errno] != done[i] || done[i] != (backing.data[i] == 'x') {
+			t.Errorf("write %d: done %v, failed %v, in the file %v", i, done[i], failed[i], backing.data[i] == 'x')
+		}
+	}
+	if s := r.Stats(); s.Completed != callers || s.BytesWritten != uint64(written) || s.InFlight != 0 || s.InFlightBytes != 0 {
+		t.Errorf("left over: %+v", s)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	goroutinesSettle(t, goroutines)
+}
+
 // A waker's event comes exactly once, also when cancels and deadlines race
 // with completions.
 func TestWakersAreWokenOnce(t *testing.T) {
