@@ -17,7 +17,8 @@ type ExecutorConfig struct {
 	// with one system call at most. 0: 256.
 	Entries int
 
-	// Workers bounds the kernel threads (io-wq) for punted operations. 0: 8.
+	// Workers bounds the kernel threads (io-wq) for punted operations, as
+	// [Config.RingWorkers] does. 0: 8.
 	Workers int
 
 	// Commands gives the ring the 128-byte entries that [Command] needs.
@@ -110,6 +111,7 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 		completions: uint32(max(4*cfg.Entries, 4096)),
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
+		workers:     workerBounds{cfg.Workers, cfg.Workers},
 		bigEntries:  cfg.Commands,
 	}
 	if cfg.Lockdown {
@@ -118,7 +120,7 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 			ringCfg.lockdown = append(slices.Clone(fileOps), Opcode(sys.IORING_OP_URING_CMD))
 		}
 	}
-	_, err := startThread(ringCfg, cfg.Workers, nil, e.setup, e.loop)
+	_, err := startThread(ringCfg, nil, e.setup, e.loop)
 	if err != nil {
 		return nil, err
 	}

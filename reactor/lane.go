@@ -10,12 +10,19 @@ func newLane(workers int, limits []*Limits, lockdown []Opcode) (*thread, error) 
 		completions: 8192,
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
+		workers:     laneWorkers(workers),
 		lockdown:    lockdown,
 	}
-	return startThread(cfg, workers, limits,
+	return startThread(cfg, limits,
 		func(t *thread) error { t.async = true; return nil },
 		func(t *thread) {
 			for tries := 0; !t.turn(0, &tries); {
 			}
 		})
+}
+
+// laneWorkers gives transfers that many workers, and what else may block some of
+// its own.
+func laneWorkers(transfers int) workerBounds {
+	return workerBounds{unbounded: transfers, bounded: max(transfers/8, 1)}
 }

@@ -24,13 +24,15 @@ type Config struct {
 	// reactors of the process share by default, 16384 operations and 512 MiB.
 	Limits *Limits
 
-	// Workers bounds the kernel threads (io-wq) that carry operations on
-	// blocking backings; each blocked operation takes one, further ones
-	// queue. 0: 256.
+	// Workers bounds the kernel threads (io-wq) that carry reads and writes
+	// on blocking backings; each blocked operation takes one, further ones
+	// queue. An eighth as many more carry the rest (fsync, openat and so on),
+	// which so has room of its own. 0: 256.
 	Workers int
 
 	// RingWorkers bounds the kernel threads for punted operations of each
-	// thread that submits (ext4 writes, fsync). 0: 8.
+	// thread that submits (ext4 writes, fsync), and as many for those on
+	// devices that cannot wait otherwise. 0: 8.
 	RingWorkers int
 
 	// Blockers bounds what runs in [Reactor.Block] at once: on the goroutines
@@ -168,16 +170,14 @@ func (r *Reactor) newQueue(efd int) (queue, error) {
 		completions: 1024,
 		flags:       sys.IORING_SETUP_COOP_TASKRUN,
 		optional:    sys.IORING_SETUP_COOP_TASKRUN,
+		workers:     workerBounds{r.cfg.RingWorkers, r.cfg.RingWorkers},
 		lockdown:    r.lockdown(),
 	}
 	q, err := newRing(cfg)
 	if err != nil {
 		return nil, err
 	}
-	err = q.limitWorkers(r.cfg.RingWorkers)
-	if err == nil {
-		err = q.registerEventfd(efd)
-	}
+	err = q.registerEventfd(efd)
 	if err == nil {
 		err = q.enable(cfg)
 	}

@@ -18,7 +18,8 @@ type ringConfig struct {
 	completions uint32 // completion queue; a power of two, at least entries
 	flags       uint32 // IORING_SETUP_*; those an older kernel lacks are dropped if in optional
 	optional    uint32 // subset of flags that may be dropped on EINVAL
-	bigEntries  bool   // 128-byte submission entries
+	workers     workerBounds
+	bigEntries  bool // 128-byte submission entries
 
 	// lockdown makes the ring a disabled one that enable restricts to these
 	// opcodes and starts. nil: it takes everything at once.
@@ -92,6 +93,10 @@ func newRing(cfg ringConfig) (*ring, error) {
 	if params.Features&featNoDrop == 0 || params.Features&featExtArg == 0 {
 		r.close()
 		return nil, newSetupError("io_uring_setup", syscall.ENOSYS)
+	}
+	if err := r.limitWorkers(cfg.workers); err != nil {
+		r.close()
+		return nil, err
 	}
 	return r, nil
 }
@@ -235,11 +240,16 @@ func (r *ring) registerEventfd(efd int) error {
 	return nil
 }
 
-// limitWorkers bounds the io-wq kernel threads of every thread that submits to
-// the ring, for bounded (regular files, block devices) and unbounded work each.
-// Kernels before 5.15 cannot: there the bound is RLIMIT_NPROC.
-func (r *ring) limitWorkers(n int) error {
-	limits := [2]uint32{uint32(n), uint32(n)}
+// workerBounds bounds the io-wq kernel threads of each thread that submits, of
+// the kernel's two kinds each: bounded ones do what ends for certain (regular
+// files, block devices, fsync, open), unbounded ones the rest, and all reads and
+// writes with IOSQE_ASYNC (io_prep_async_work).
+type workerBounds struct{ bounded, unbounded int }
+
+// limitWorkers puts bounds into force. Kernels before 5.15 cannot: there the
+// bound is RLIMIT_NPROC.
+func (r *ring) limitWorkers(bounds workerBounds) error {
+	limits := [2]uint32{uint32(bounds.bounded), uint32(bounds.unbounded)}
 	err := sys.IOURingRegister(r.fd, registerIOWQMaxWorkers, unsafe.Pointer(&limits), 2)
 	if err != nil && !errors.Is(err, syscall.EINVAL) {
 		return newSetupError("limit io-wq workers", err)

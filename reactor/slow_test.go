@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -337,19 +336,41 @@ func latencies(t *testing.T, f *File) []time.Duration {
 }
 
 // threads counts this process's threads, kernel workers included.
-func threads(t *testing.T) (all, workers int) {
+func threads(t *testing.T) int {
 	t.Helper()
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, task := range tasks {
-		comm, err := os.ReadFile("/proc/self/task/" + task.Name() + "/comm")
-		if err == nil && strings.HasPrefix(string(comm), "iou-wrk") {
-			workers++
+	return len(tasks)
+}
+
+// Whatever hangs, reads, writes or fsyncs, the kernel makes no more workers for
+// it than are stated; the two kinds of work had the whole number each.
+func TestWorkersOfAHungBackingAreBounded(t *testing.T) {
+	path, command := slowBacking(t, 1<<20)
+	r := newTestReactor(t, Config{Workers: 16})
+	f := openPath(t, r, path)
+	command("hang")
+	defer command("release")
+	before := r.Stats().Workers // those of earlier tests go away after some idle seconds
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() { f.ReadAt(context.Background(), make([]byte, 4096), int64(i)*4096) })
+		wg.Go(func() { f.WriteAt(context.Background(), make([]byte, 4096), int64(i)*4096) })
+		wg.Go(func() { f.Fsync(context.Background(), false) })
+	}
+	stats := r.Stats()
+	for end := time.Now().Add(20 * time.Second); stats.Submitted < 300 || stats.Workers < 18; stats = r.Stats() {
+		if time.Now().After(end) {
+			t.Fatalf("too few workers: %+v, %d before", stats, before)
 		}
 	}
-	return len(tasks), workers
+	if stats.MaxWorkers != 18 || stats.Workers > before+18 {
+		t.Errorf("%d kernel workers, %d before; bound %d", stats.Workers, before, stats.MaxWorkers)
+	}
+	command("release")
+	wg.Wait()
 }
 
 // rss is the resident memory of this process in bytes.
@@ -399,7 +420,7 @@ func TestTenThousandBlockedReadsStayWithinBounds(t *testing.T) {
 		}
 	}
 	during := latencies(t, local)
-	all, workers := threads(t)
+	all, workers := threads(t), r.Stats().Workers
 	grown := rss(t) - before
 	p99 := len(idle) * 99 / 100
 	t.Logf("local reads: p50 %v idle, %v beside the blocked ones; p99 %v, %v", idle[len(idle)/2], during[len(idle)/2], idle[p99], during[p99])

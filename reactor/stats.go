@@ -1,5 +1,10 @@
 package reactor
 
+import (
+	"bytes"
+	"os"
+)
+
 // Stats is a reading of a reactor's counters and gauges. Counters only grow.
 type Stats struct {
 	Submitted   uint64 `json:"submitted"`   // operations handed to the kernel, continuations included
@@ -18,16 +23,19 @@ type Stats struct {
 	Blocking      int   `json:"blocking"`        // operations in flight on blocking backings
 	Waiting       int   `json:"waiting"`         // callers waiting for room within the limits or for a ring
 
-	MaxOps   int   `json:"max_ops"`   // the limits
-	MaxBytes int64 `json:"max_bytes"` //
-	Workers  int   `json:"workers"`   // bound on kernel threads for blocking backings
-	Rings    int   `json:"rings"`
+	Workers int `json:"workers"` // kernel threads (io-wq) of the whole process, idle ones included
+
+	MaxOps     int   `json:"max_ops"`     // the limits
+	MaxBytes   int64 `json:"max_bytes"`   //
+	MaxWorkers int   `json:"max_workers"` // bound on kernel threads for blocking backings
+	Rings      int   `json:"rings"`
 }
 
 // Stats reads the counters. It is cheap enough to be called every second, not
-// for every operation.
+// for every operation: the kernel is asked for the name of each thread.
 func (r *Reactor) Stats() Stats {
-	s := Stats{Workers: r.cfg.Workers, Rings: len(r.rings)}
+	bounds := laneWorkers(r.cfg.Workers)
+	s := Stats{Workers: countWorkers(), MaxWorkers: bounds.bounded + bounds.unbounded, Rings: len(r.rings)}
 	s.MaxOps, s.MaxBytes = r.limits.Max()
 	s.Waiting = int(r.waiting.Load() + r.limits.waiting.Load() + r.slow.waiting.Load())
 	for _, d := range r.rings {
@@ -47,6 +55,23 @@ func (r *Reactor) Stats() Stats {
 		s.Blocking = s.InFlight - before
 	}
 	return s
+}
+
+// countWorkers counts the io-wq threads of this process, which the kernel shows
+// among its own, by their name (io_wq_worker).
+func countWorkers() (n int) {
+	const tasks = "/proc/self/task/"
+	entries, err := os.ReadDir(tasks)
+	if err != nil {
+		return 0
+	}
+	for _, task := range entries {
+		name, err := os.ReadFile(tasks + task.Name() + "/comm")
+		if err == nil && bytes.HasPrefix(name, []byte("iou-wrk-")) {
+			n++
+		}
+	}
+	return n
 }
 
 // addCounters adds the counters, but not the gauges, of other to s.

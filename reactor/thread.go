@@ -37,14 +37,14 @@ type thread struct {
 // startThread makes the ring on a new locked thread and leaves it running loop
 // until the driver is closing and drained. setup, if set, runs on the thread
 // before.
-func startThread(cfg ringConfig, workers int, limits []*Limits, setup func(*thread) error, loop func(*thread)) (*thread, error) {
+func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, loop func(*thread)) (*thread, error) {
 	started := make(chan error, 1)
 	t := &thread{ended: make(chan struct{})}
 	// The goroutine ends when the driver is drained (stopAll); close awaits it.
 	go func() {
 		defer close(t.ended)
 		runtime.LockOSThread() // for life: io-wq and SINGLE_ISSUER hang on the thread
-		if err := t.open(cfg, workers, limits); err != nil {
+		if err := t.open(cfg, limits); err != nil {
 			started <- err
 			return
 		}
@@ -69,13 +69,9 @@ func startThread(cfg ringConfig, workers int, limits []*Limits, setup func(*thre
 	return t, nil
 }
 
-func (t *thread) open(cfg ringConfig, workers int, limits []*Limits) error {
+func (t *thread) open(cfg ringConfig, limits []*Limits) error {
 	var err error
 	if t.ring, err = newRing(cfg); err != nil {
-		return err
-	}
-	if err := t.ring.limitWorkers(workers); err != nil {
-		t.ring.close()
 		return err
 	}
 	if t.efd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {

@@ -28,7 +28,7 @@ type snapshot struct {
 }
 
 type processStats struct {
-	Threads    int    `json:"threads"` // of Go; io-wq workers not included
+	Threads    int    `json:"threads"` // kernel workers (io-wq) included
 	Goroutines int    `json:"goroutines"`
 	FDs        int    `json:"fds"`
 	HeapBytes  uint64 `json:"heap_bytes"`

@@ -43,7 +43,7 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	local bound readers blocked
 	# What the daemon states: its bound on kernel workers, and room for the
 	# threads of the Go runtime and the rings.
-	bound=$(($(stats_of "$mnt" reactor.workers) + 64))
+	bound=$(($(stats_of "$mnt" reactor.max_workers) + 64))
 	steer hang
 
 	fio --name=r --filename="$mnt/file" --rw=read --bs=4k --size=4k --number_ios=1 --direct=1 --ioengine=psync \
