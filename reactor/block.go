@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -9,7 +10,7 @@ import (
 // returns when fn has returned. No more than [Config.Blockers] functions run at
 // once; others wait their turn. On an ordinary goroutine fn runs right there.
 // For a task of an [Executor] it runs on another goroutine, and the task waits.
-// fn may call Block again. A panic of fn is the caller's.
+// fn may call Block again. A panic or runtime.Goexit of fn is the caller's.
 func (r *Reactor) Block(fn func()) {
 	t := current()
 	if t == nil {
@@ -21,8 +22,11 @@ func (r *Reactor) Block(fn func()) {
 	for !b.done.Load() {
 		t.park()
 	}
-	if b.panicked != nil {
+	switch {
+	case b.panicked != nil:
 		panic(b.panicked)
+	case b.exited:
+		runtime.Goexit()
 	}
 }
 
@@ -32,15 +36,18 @@ type blocked struct {
 	task     *Task
 	done     atomic.Bool
 	panicked any
+	exited   bool
 }
 
 func (b *blocked) run() {
+	b.exited = true // unless what follows is reached
 	defer func() {
 		b.panicked = recover()
 		b.done.Store(true)
 		b.task.unpark()
 	}()
 	b.fn()
+	b.exited = false
 }
 
 // blockers is a bounded set of goroutines. They are made when there is something
@@ -83,6 +90,13 @@ func (p *blockers) run(b *blocked) {
 }
 
 func (p *blockers) work(b *blocked) {
+	defer func() {
+		if b != nil { // it has ended this goroutine
+			if b = p.next(); b != nil {
+				go p.work(b)
+			}
+		}
+	}()
 	for b != nil {
 		b.run()
 		b = p.next()

@@ -219,13 +219,25 @@ func (e *Executor) hasTasks() bool {
 func (e *Executor) loop(t *thread) {
 	executors.Add(1)
 	defer e.end()
-	for tries := 0; ; {
+	e.rounds(t)
+}
+
+// rounds runs the tasks until all is over. A task that ends by runtime.Goexit, as
+// those of tests do in FailNow, has iter.Pull end this goroutine too: the rounds
+// go on in its deferred calls then.
+func (e *Executor) rounds(t *thread) {
+	defer func() {
+		if e.current != nil && e.current.exited {
+			e.takeOut(e.current)
+			e.current = nil
+			e.putBack()
+			e.rounds(t)
+		}
+	}()
+	for tries, over := 0, false; !over; over = t.turn(e.sleepers.next(), &tries) {
 		e.tellCommands()
 		e.sleepers.wake()
 		e.runReady()
-		if t.turn(e.sleepers.next(), &tries) {
-			return
-		}
 	}
 }
 
@@ -243,7 +255,7 @@ func (e *Executor) serve(r *Reactor) {
 	r.laneMu.Unlock()
 }
 
-// end runs when the thread is done, or a task has ended it with runtime.Goexit.
+// end runs when the thread is done.
 func (e *Executor) end() {
 	executors.Add(-1)
 	for _, r := range e.served {
@@ -291,19 +303,40 @@ func (e *Executor) resume(task *Task) {
 	if task.fn != nil {
 		return
 	}
+	e.takeOut(task)
+	if len(e.resting) < maxResting {
+		e.resting = append(e.resting, task)
+	} else {
+		task.stop()
+	}
+}
+
+// putBack makes ready what runReady has not come to.
+func (e *Executor) putBack() {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, task := range e.batch {
+		if task != nil {
+			e.ready = append(e.ready, task)
+		}
+	}
+	for _, fn := range e.starting {
+		if fn != nil {
+			e.spawned = append(e.spawned, fn)
+		}
+	}
+}
+
+// takeOut forgets a task that is over.
+func (e *Executor) takeOut(task *Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	last := e.active[len(e.active)-1]
 	last.place, e.active[task.place] = task.place, last
 	e.active[len(e.active)-1] = nil
 	e.active = e.active[:len(e.active)-1]
 	if e.tasks--; e.tasks == 0 {
 		e.none.Broadcast()
-	}
-	e.mu.Unlock()
-	if len(e.resting) < maxResting {
-		e.resting = append(e.resting, task)
-	} else {
-		task.stop()
 	}
 }
 

@@ -408,6 +408,40 @@ func TestPanicEndsOneTask(t *testing.T) {
 	run(t, e) // reported once
 }
 
+// runtime.Goexit, which FailNow of a test is, ends the task that calls it and
+// nothing else: not those of the same round, not what is in flight, not a place
+// among the blockers.
+func TestGoexitEndsOneTask(t *testing.T) {
+	e := newTestExecutor(t, ExecutorConfig{})
+	r := newTestReactor(t, Config{Blockers: 1})
+	f := openTemp(t, r, pattern(4096, 1), unix.O_RDONLY)
+	survived := 0
+	for round := range 3 {
+		for i := range 30 {
+			spawn(t, e, func(task *Task) {
+				if i%5 == 1 {
+					runtime.Goexit()
+				}
+				task.Yield()
+				switch i % 5 {
+				case 2:
+					runtime.Goexit()
+				case 3:
+					r.Block(runtime.Goexit)
+				}
+				if n, err := f.ReadAt(context.Background(), make([]byte, 4096), 0); n != 4096 || err != nil {
+					t.Errorf("read: %d, %v", n, err)
+				}
+				survived++
+			})
+		}
+		run(t, e)
+		if want := 12 * (round + 1); survived != want {
+			t.Errorf("%d tasks survived, want %d", survived, want)
+		}
+	}
+}
+
 // hangingPipe is the reading end of a pipe that nobody writes to.
 func hangingPipe(t *testing.T, r *Reactor) *File {
 	t.Helper()

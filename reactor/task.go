@@ -19,6 +19,8 @@ type Task struct {
 	stop  func()
 	yield func(struct{}) bool
 
+	exited bool // ended by runtime.Goexit, and the coroutine with it
+
 	goroutine uintptr // its name for find
 
 	follow follow // what the next read takes along; see Follow
@@ -46,13 +48,16 @@ func (t *Task) serve(yield func(struct{}) bool) {
 }
 
 func (t *Task) run() {
+	t.exited = true // unless what follows is reached
 	defer func() {
 		t.fn = nil
 		if value := recover(); value != nil {
+			t.exited = false
 			t.e.panicked(value)
 		}
 	}()
 	t.fn(t)
+	t.exited = false
 }
 
 // Current is the task that calls, nil on any other goroutine.
