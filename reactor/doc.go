@@ -1,8 +1,13 @@
 // Package reactor does file I/O through io_uring.
 //
 // For most uses, take [Read], [Write], [ReadAt] and [WriteAt], which work like
-// their namesakes in the standard library on a reactor that is made on first
-// use, or [New] a [Reactor] of your own and [Reactor.Open] files in it.
+// read(2), write(2) and their kin on a reactor that is made on first use:
+//
+//	file, err := os.Open(name)
+//	p := make([]byte, 4096)
+//	n, err := reactor.Read(int(file.Fd()), p)
+//
+// or [New] a [Reactor] of your own and [Reactor.OpenFile] files in it.
 //
 // There are three ways to wait for many operations: goroutines that call
 // [File.ReadAt] and its kin; one goroutine with a [Future] for each operation

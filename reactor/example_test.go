@@ -56,6 +56,38 @@ func ExampleWriteAt() {
 	// Output: Hello <nil>
 }
 
+// A File of one's own reactor costs no look-up for each call, and its calls take
+// a context.
+func ExampleReactor_OpenFile() {
+	r, err := reactor.New(reactor.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	dir, err := os.MkdirTemp("", "reactor")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	f, err := r.OpenFile(filepath.Join(dir, "file"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+
+	ctx := context.Background()
+	if _, err := f.WriteAt(ctx, []byte("safe on disk"), 0); err != nil {
+		log.Fatal(err)
+	}
+	if err := f.Fsync(ctx, false); err != nil {
+		log.Fatal(err)
+	}
+	p := make([]byte, 64)
+	n, err := f.ReadAt(ctx, p, 0)
+	fmt.Println(string(p[:n]), err)
+	// Output: safe on disk <nil>
+}
+
 // Many operations at once need no goroutine each: futures wait for them.
 func ExampleFile_SubmitRead() {
 	r, err := reactor.New(reactor.Config{})

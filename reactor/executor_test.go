@@ -327,6 +327,35 @@ func TestFutureWaitsCooperatively(t *testing.T) {
 	run(t, e)
 }
 
+// A future that is waited for again and again keeps no record of those who gave up.
+func TestFutureForgetsTasksThatGaveUp(t *testing.T) {
+	e := newTestExecutor(t, ExecutorConfig{})
+	r := newTestReactor(t, Config{})
+	f := hangingPipe(t, r)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	spawn(t, e, func(*Task) {
+		fut, err := f.SubmitRead(context.Background(), make([]byte, 1), AtPosition)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for range 10 {
+			if _, err := fut.Wait(ctx); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if len(fut.tasks) != 0 {
+			t.Errorf("%d tasks are recorded", len(fut.tasks))
+		}
+		fut.Cancel()
+		if _, err := fut.Wait(context.Background()); !errors.Is(err, syscall.EINTR) {
+			t.Error(err)
+		}
+	})
+	run(t, e)
+}
+
 // TestBlockLetsOthersRun has each function wait for what the next task does.
 func TestBlockLetsOthersRun(t *testing.T) {
 	e := newTestExecutor(t, ExecutorConfig{})

@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"errors"
+	"os"
 	"sync/atomic"
 	"syscall"
 
@@ -34,8 +35,25 @@ type File struct {
 
 const closedBit = int64(1) << 62
 
+// OpenFile opens a file as [os.OpenFile] does and puts it under the care of the
+// reactor. Failures are *[os.PathError].
+func (r *Reactor) OpenFile(name string, flag int, perm os.FileMode) (*File, error) {
+	file, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	// A descriptor of our own, since an os.File closes its own.
+	defer file.Close()
+	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return r.Open(fd)
+}
+
 // Open puts fd under the care of the reactor, which owns it from then on, also
-// when Open fails.
+// when Open fails. It must not be the descriptor of an [os.File], which closes it
+// too: give Open a duplicate of that.
 func (r *Reactor) Open(fd int) (*File, error) { return r.OpenClass(fd, ClassAuto) }
 
 // OpenClass is Open for a descriptor whose class the caller knows better.

@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -69,6 +70,9 @@ func (f *Future) Wait(ctx context.Context) (int, error) {
 		f.tasks = append(f.tasks, t)
 		f.mu.Unlock()
 		if err := t.until(ctx, f.done); err != nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.tasks = slices.DeleteFunc(f.tasks, func(other *Task) bool { return other == t })
 			return 0, err
 		}
 		return f.Result()

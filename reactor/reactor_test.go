@@ -84,6 +84,33 @@ func TestReadAtReturnsWhatIsInTheFile(t *testing.T) {
 	}
 }
 
+// The descriptor is the reactor's alone: no os.File closes it later, when its
+// number may be another file's.
+func TestOpenFileOwnsItsDescriptor(t *testing.T) {
+	r := newTestReactor(t, Config{})
+	path := filepath.Join(t.TempDir(), "file")
+	f, err := r.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC() // runs the clean-ups of what was dropped
+	runtime.GC()
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Fd(), &st); err != nil || st.Mode&0o777 != 0o640 {
+		t.Errorf("mode %o, %v", st.Mode, err)
+	}
+	if n, err := f.WriteAt(context.Background(), []byte("x"), 0); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	var pathErr *os.PathError
+	if _, err := r.OpenFile(path, os.O_CREATE|os.O_EXCL, 0); !errors.As(err, &pathErr) || !errors.Is(err, os.ErrExist) {
+		t.Errorf("open of what exists: %v", err)
+	}
+}
+
 func TestWriteAtAppendsWithOAppend(t *testing.T) {
 	r := newTestReactor(t, Config{})
 	f := openTemp(t, r, []byte("head"), unix.O_RDWR|unix.O_APPEND)
@@ -533,6 +560,9 @@ func TestReadsOfTheFileSystemNeedNoAllocation(t *testing.T) {
 	ctx := context.Background()
 	if n := testing.AllocsPerRun(1000, func() { f.ReadAt(ctx, p, 4096) }); n != 0 {
 		t.Errorf("%v allocations per read", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() { ReadAt(f.Fd(), p, 4096) }); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations per read of a bare descriptor", n)
 	}
 }
 
