@@ -50,14 +50,18 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 		return 0, nil, false
 	}
 	d := r.tryAcquire()
-	if d == nil || !d.idle() {
+	var e *sqe
+	if d != nil && d.idle() {
+		e = d.q.next()
+	}
+	if e == nil {
 		if d != nil {
 			r.release(d)
 		}
 		f.drop()
 		return 0, nil, false
 	}
-	if d.express(op, f) {
+	if d.express(e, op, f) {
 		r.release(d)
 		return size, nil, true
 	}
@@ -68,14 +72,10 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 	return ev.N, err, true
 }
 
-// express performs a plain operation on an idle driver if it ends at once and in
-// full. Otherwise it enlists it for d.own, and the caller goes on with drive.
-// The caller owns the submission side; express locks mu if it reports false.
-func (d *driver) express(op *Op, f *File) bool {
-	e := d.q.next()
-	if e == nil {
-		panic("reactor: submission queue full on an idle ring")
-	}
+// express performs a plain operation in entry e on an idle driver if it ends at
+// once and in full. Otherwise it enlists it for d.own, and the caller goes on with
+// drive. The caller owns the submission side; express locks mu if it reports false.
+func (d *driver) express(e *sqe, op *Op, f *File) bool {
 	s := d.spare
 	s.gen++
 	userData := s.userData()

@@ -132,6 +132,25 @@ func faultyOp(t *testing.T, rng *rand.Rand, file *File, want []byte, base int64)
 	}
 }
 
+// A submission queue that is full when an operation comes is no failure: what is
+// there goes out first.
+func TestFullSubmissionQueueDelaysOnly(t *testing.T) {
+	r, file, _ := fakeReactor(t, 1, faults{}, 64, Config{})
+	for _, d := range r.rings {
+		for d.q.next() != nil {
+			d.filled = append(d.filled, nil)
+		}
+	}
+	for range 2 * len(r.rings) {
+		if n, err := file.WriteAt(context.Background(), make([]byte, 64), 0); n != 64 || err != nil {
+			t.Error(n, err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A ring that fails for good fails its operations, with the reason, and does
 // not keep them for ever.
 func TestBrokenRingFailsItsOperations(t *testing.T) {
