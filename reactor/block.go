@@ -19,15 +19,22 @@ func (r *Reactor) Block(fn func()) {
 	}
 	b := &blocked{fn: fn, task: t}
 	r.blockers.run(b)
-	for !b.done.Load() {
-		t.park()
+	b.await()
+}
+
+// Wait runs fn, which waits for something that others bring about, and returns
+// when fn has returned. Unlike [Reactor.Block] it has no bound: if those who wait
+// filled one, whom they wait for would have no place. A task's fn runs on a
+// goroutine of its own. A panic or runtime.Goexit of fn is the caller's.
+func (r *Reactor) Wait(fn func()) {
+	t := current()
+	if t == nil {
+		fn()
+		return
 	}
-	switch {
-	case b.panicked != nil:
-		panic(b.panicked)
-	case b.exited:
-		runtime.Goexit()
-	}
+	b := &blocked{fn: fn, task: t}
+	go b.run()
+	b.await()
 }
 
 // blocked is a function that a task waits for.
@@ -37,6 +44,19 @@ type blocked struct {
 	done     atomic.Bool
 	panicked any
 	exited   bool
+}
+
+// await is for the task.
+func (b *blocked) await() {
+	for !b.done.Load() {
+		b.task.park()
+	}
+	switch {
+	case b.panicked != nil:
+		panic(b.panicked)
+	case b.exited:
+		runtime.Goexit()
+	}
 }
 
 func (b *blocked) run() {

@@ -41,3 +41,36 @@ func TestBlockBoundsGoroutinesAndNests(t *testing.T) {
 		t.Error("a panic kept its place")
 	}
 }
+
+// Any number of tasks may wait for what a call of Block brings about.
+func TestWaitTakesNoPlaceOfBlock(t *testing.T) {
+	const bound, waiting = 2, 50
+	r := newTestReactor(t, Config{Blockers: bound})
+	e := newTestExecutor(t, ExecutorConfig{})
+	come := make(chan struct{})
+	var here, gone atomic.Int32
+	var wg sync.WaitGroup
+	wait := func() {
+		r.Wait(func() {
+			here.Add(1)
+			<-come
+		})
+		gone.Add(1)
+	}
+	for range waiting {
+		wg.Go(wait)
+		if err := e.Spawn(func(*Task) { wait() }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for here.Load() < 2*waiting {
+		runtime.Gosched()
+	}
+	if err := e.Spawn(func(*Task) { r.Block(func() { close(come) }) }); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if err := e.Run(); err != nil || gone.Load() != 2*waiting {
+		t.Errorf("%d of %d waited to the end, %v", gone.Load(), 2*waiting, err)
+	}
+}
