@@ -21,6 +21,7 @@ const (
 	opRead        = 15
 	opWrite       = 16
 	opInit        = 26
+	opSetLkw      = 33
 	opInterrupt   = 36
 	opIoctl       = 39
 	opNotifyReply = 41
@@ -95,6 +96,12 @@ func putCommand(area *[80]byte, commit uint64, queue uint16) {
 	binary.NativeEndian.PutUint64(area[0:], 0) // flags
 	binary.NativeEndian.PutUint64(area[8:], commit)
 	binary.NativeEndian.PutUint16(area[16:], queue)
+}
+
+// unlocks reports whether a struct fuse_lk_in asks for a lock to be dropped.
+func unlocks(p []byte) bool {
+	const typ = 32 // of its struct fuse_file_lock, u32
+	return len(p) >= typ+4 && binary.NativeEndian.Uint32(p[typ:]) == unix.F_UNLCK
 }
 
 // interruptRequest is an INTERRUPT of our own for the request unique.

@@ -18,6 +18,7 @@ type queue struct {
 	executor *reactor.Executor
 	entries  []*entry
 	left     int           // entries that the kernel has not given back for good
+	lockers  int           // entries whose request waits for a lock
 	refused  syscall.Errno // why it did not take an entry, 0 if it did
 	done     chan struct{} // closed when left is 0
 }
@@ -84,6 +85,16 @@ func (e *entry) completed(res int32) {
 	}
 }
 
+// admitLocker counts a request that waits for a lock in, if that leaves half of
+// the entries to others: the unlock that ends the wait needs one.
+func (q *queue) admitLocker() bool {
+	if q.lockers >= len(q.entries)/2 {
+		return false
+	}
+	q.lockers++
+	return true
+}
+
 // serve answers the request in the entry.
 func (e *entry) serve(task *reactor.Task) {
 	s := e.q.s
@@ -129,6 +140,14 @@ func (e *entry) answer(unique uint64, opcode uint32) (int, syscall.Errno) {
 		if !e.q.s.traced {
 			return e.carry(unique, opcode)
 		}
+	case opSetLkw:
+		if unlocks(e.parts[1]) {
+			break // flock(2) says so whether it waits or not
+		}
+		if !e.q.admitLocker() {
+			return 0, syscall.ENOLCK
+		}
+		defer func() { e.q.lockers-- }()
 	case opNotifyReply:
 		e.q.s.notifier.reply(unique, e.parts[1], e.parts[2])
 		return 0, 0
