@@ -11,6 +11,8 @@ func (s *Settings) Check() error {
 		{s.Tree.ACL && s.Tree.NoXattr, "acl and noxattr: ACLs are kept in extended attributes", "leave one out"},
 		{s.Tree.DirectIO && s.Tree.WritebackCache, "direct_io and writeback_cache: the first bypasses the cache that the second fills", "leave one out"},
 		{s.Tree.DirectIO && s.Tree.KeepCache, "direct_io and kernel_cache: the first bypasses the cache that the second keeps", "leave one out"},
+		{s.Tree.RemoteLocks && s.Mount.MaxInflightBytes > 0,
+			"remote_locks and max_inflight: requests that wait for a lock could keep the one out that releases it", "leave one out"},
 		{s.Mount.ReadDirPlus == mount.ReadDirPlusOn && s.Tree.AttrTimeout == 0 && s.Tree.EntryTimeout == 0,
 			"readdirplus=on with attr_timeout=0 and entry_timeout=0: nobody could use what it fetches", "leave readdirplus out"},
 		{s.Engine == EngineSync && s.Reactor.Timeout > 0, "engine=sync and io_timeout: a blocking call cannot be given up", "leave one out"},

@@ -132,7 +132,7 @@ func FuzzApply(f *testing.F) {
 
 func TestCombinationsThatCannotWork(t *testing.T) {
 	for _, words := range []string{
-		"acl,noxattr", "direct_io,writeback_cache", "kernel_cache,direct_io", "readdirplus=on,attr_timeout=0,entry_timeout=0",
+		"acl,noxattr", "remote_locks,max_inflight=1M", "direct_io,writeback_cache", "kernel_cache,direct_io", "readdirplus=on,attr_timeout=0,entry_timeout=0",
 		"engine=sync,io_timeout=1", "engine=sync,backing_uncached", "transport=uring,engine=sync",
 	} {
 		s, err := apply(words)
