@@ -26,8 +26,8 @@ type handle struct {
 	// not written back (see readPast).
 	past bool
 
-	// lockOwners took record locks through the handle; guarded by the lock
-	// table's mu.
+	// lockOwners took record locks through the handle.
+	locks      sync.Mutex // guards it, and is a leaf
 	lockOwners []uint64
 }
 
@@ -343,13 +343,15 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 		h.node.writers.Add(-1)
 	}
 	if t.opts.RemoteLocks {
-		h.releaseLocks()
-	}
-	if !t.slow && !h.writable() {
+		defer h.node.locks.wake() // flock(2) ends with the descriptor
+	} else if !t.slow && !h.writable() {
 		// Nothing to write out, and the node keeps the inode.
 		return toErrno(h.file.Close())
 	}
-	return t.block(func() syscall.Errno { return toErrno(h.file.Close()) })
+	return t.block(func() syscall.Errno {
+		h.releaseLocks()
+		return toErrno(h.file.Close())
+	})
 }
 
 var _ = (fusefs.FileLseeker)((*handle)(nil))

@@ -16,6 +16,11 @@ type IO interface {
 	// returns when fn has returned. On an ordinary goroutine fn simply runs.
 	// fn must restore whatever it changes of its thread (credentials, cwd).
 	Block(fn func())
+
+	// Wait runs fn, which waits until other requests have been served, and
+	// returns when fn has returned. Unlike Block it has no bound: a bound full
+	// of those who wait would keep out those they wait for.
+	Wait(fn func())
 }
 
 // File is one open backing file of an [IO].

@@ -18,15 +18,16 @@ import (
 // those who use the source directly. Record locks (fcntl) of one owner on one
 // inode are open-file-description locks of a descriptor of its own, because
 // all the mount's users are one process to the backing. No call here ever
-// blocks: who waits tries again when a lock of the mount is released, and now
-// and then for the sake of locks held elsewhere. So waiting holds no thread,
-// ends at once when the caller is interrupted, and cannot keep an unlock out.
+// blocks: who waits tries again when a lock of the inode is released, and now
+// and then for the sake of locks held elsewhere. So waiting holds neither a
+// thread nor one of the places of IO.Block, ends at once when the caller is
+// interrupted, and cannot keep an unlock out.
 
 // maxLockWaits bounds the requests that wait for a lock at a time; each keeps
 // a goroutine and a FUSE request. More get ENOLCK.
 const maxLockWaits = 4096
 
-// A lock held by somebody who is not on the mount is asked for again after
+// A lock held by somebody who is not known here is asked for again after
 // lockRetryMin, and then ever more rarely.
 const (
 	lockRetryMin = 2 * time.Millisecond
@@ -48,32 +49,23 @@ type lockOwner struct {
 	ranges []lockRange
 }
 
-// lockTable is the locks of a tree.
-type lockTable struct {
+// inodeLocks is what the mount's users have locked of one inode. Its mu is held
+// across calls to the backing, which so hold up nobody who locks other files.
+type inodeLocks struct {
 	mu     sync.Mutex
-	inodes map[*node]map[uint64]*lockOwner
-	// released is closed and replaced whenever a lock goes.
+	owners map[uint64]*lockOwner // nil until there is one
+	// released is closed, and made anew by the next who waits, when a lock goes.
 	released chan struct{}
-	waits    []lockWait
 }
 
-// lockWait is a request that waits: owner for what holder has.
-type lockWait struct{ owner, holder uint64 }
-
-func newLockTable() *lockTable {
-	return &lockTable{inodes: map[*node]map[uint64]*lockOwner{}, released: make(chan struct{})}
-}
-
-func overlaps(a lockRange, lk *fuse.FileLock) bool { return a.start <= lk.End && lk.Start <= a.end }
-
-// conflict finds a lock of another owner on n that excludes lk.
-func (t *lockTable) conflict(n *node, owner uint64, lk *fuse.FileLock) (uint64, *lockRange) {
-	for other, o := range t.inodes[n] {
+// conflict finds a lock of another owner that excludes lk.
+func (l *inodeLocks) conflict(owner uint64, lk *fuse.FileLock) (holder uint64, held *lockRange) {
+	for other, o := range l.owners {
 		if other == owner {
 			continue
 		}
 		for i, r := range o.ranges {
-			if overlaps(r, lk) && (r.typ == syscall.F_WRLCK || lk.Typ == syscall.F_WRLCK) {
+			if r.overlaps(lk) && (r.typ == syscall.F_WRLCK || lk.Typ == syscall.F_WRLCK) {
 				return other, &o.ranges[i]
 			}
 		}
@@ -81,11 +73,13 @@ func (t *lockTable) conflict(n *node, owner uint64, lk *fuse.FileLock) (uint64, 
 	return 0, nil
 }
 
+func (r lockRange) overlaps(lk *fuse.FileLock) bool { return r.start <= lk.End && lk.Start <= r.end }
+
 // record notes that owner holds lk now, or nothing there if it is an unlock.
 func (o *lockOwner) record(lk *fuse.FileLock) {
 	var kept []lockRange
 	for _, r := range o.ranges {
-		if !overlaps(r, lk) {
+		if !r.overlaps(lk) {
 			kept = append(kept, r)
 			continue
 		}
@@ -106,30 +100,31 @@ func (o *lockOwner) record(lk *fuse.FileLock) {
 	o.ranges = kept
 }
 
-// set tries to take, change or drop a record lock, without waiting. On EAGAIN
-// holder is the owner in the way, if it is one of the mount's.
-func (t *lockTable) set(n *node, owner uint64, lk *fuse.FileLock) (holder uint64, known bool, errno syscall.Errno) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// setLock tries to take, change or drop a record lock, without waiting. On EAGAIN
+// holder is the owner in the way, or 0 if it is not one of the mount's.
+func (n *node) setLock(owner uint64, lk *fuse.FileLock) (holder uint64, errno syscall.Errno) {
+	l := &n.locks
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if lk.Typ != syscall.F_UNLCK {
-		if other, r := t.conflict(n, owner, lk); r != nil {
-			return other, true, syscall.EAGAIN
+		if other, held := l.conflict(owner, lk); held != nil {
+			return other, syscall.EAGAIN
 		}
 	}
-	o := t.inodes[n][owner]
+	o := l.owners[owner]
 	if o == nil {
 		if lk.Typ == syscall.F_UNLCK {
-			return 0, false, 0
+			return 0, 0
 		}
 		fd, errno := n.lockFD()
 		if errno != 0 {
-			return 0, false, errno
+			return 0, errno
 		}
 		o = &lockOwner{fd: fd}
-		if t.inodes[n] == nil {
-			t.inodes[n] = map[uint64]*lockOwner{}
+		if l.owners == nil {
+			l.owners = map[uint64]*lockOwner{}
 		}
-		t.inodes[n][owner] = o
+		l.owners[owner] = o
 	}
 	var flock syscall.Flock_t
 	lk.ToFlockT(&flock)
@@ -137,23 +132,46 @@ func (t *lockTable) set(n *node, owner uint64, lk *fuse.FileLock) (holder uint64
 	if err == nil {
 		o.record(lk)
 		if lk.Typ != syscall.F_WRLCK {
-			t.wakeLocked() // an unlock, or a write lock that became a read lock
+			l.wakeLocked() // an unlock, or a write lock that became a read lock
 		}
 	}
 	if len(o.ranges) == 0 {
 		unix.Close(o.fd)
-		delete(t.inodes[n], owner)
-		if len(t.inodes[n]) == 0 {
-			delete(t.inodes, n)
-		}
+		delete(l.owners, owner)
 	}
-	return 0, false, toErrno(err)
+	return 0, toErrno(err)
 }
 
-// wakeLocked lets everybody who waits try again; the caller holds mu.
-func (t *lockTable) wakeLocked() {
-	close(t.released)
-	t.released = make(chan struct{})
+// wakeLocked lets everybody who waits for the inode try again; the caller holds mu.
+func (l *inodeLocks) wakeLocked() {
+	if l.released != nil {
+		close(l.released)
+		l.released = nil
+	}
+}
+
+func (l *inodeLocks) wake() {
+	l.mu.Lock()
+	l.wakeLocked()
+	l.mu.Unlock()
+}
+
+// nextRelease is closed when a lock goes after this call.
+func (l *inodeLocks) nextRelease() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released == nil {
+		l.released = make(chan struct{})
+	}
+	return l.released
+}
+
+// close drops every lock, at the end of the tree.
+func (l *inodeLocks) close() {
+	for _, o := range l.owners {
+		unix.Close(o.fd)
+	}
+	l.owners = nil
 }
 
 // lockFD opens a descriptor for locks: for reading and writing, because locks
@@ -173,17 +191,18 @@ func (n *node) lockFD() (int, syscall.Errno) {
 	return fd, errno
 }
 
-// test fills out with a lock that excludes lk, or F_UNLCK.
-func (t *lockTable) test(n *node, owner uint64, lk *fuse.FileLock, out *fuse.FileLock) syscall.Errno {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, r := t.conflict(n, owner, lk); r != nil {
-		*out = fuse.FileLock{Start: r.start, End: r.end, Typ: r.typ, Pid: r.pid}
+// testLock fills out with a lock that excludes lk, or F_UNLCK.
+func (n *node) testLock(owner uint64, lk, out *fuse.FileLock) syscall.Errno {
+	l := &n.locks
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, held := l.conflict(owner, lk); held != nil {
+		*out = fuse.FileLock{Start: held.start, End: held.end, Typ: held.typ, Pid: held.pid}
 		return 0
 	}
 	// Nobody on the mount: perhaps somebody at the source.
 	fd := -1
-	if o := t.inodes[n][owner]; o != nil {
+	if o := l.owners[owner]; o != nil {
 		fd = o.fd // does not conflict with itself
 	} else {
 		var errno syscall.Errno
@@ -202,144 +221,137 @@ func (t *lockTable) test(n *node, owner uint64, lk *fuse.FileLock, out *fuse.Fil
 	return 0
 }
 
-// wait calls try until it gets the lock.
-func (t *lockTable) wait(ctx context.Context, owner uint64, try func() (holder uint64, known bool, errno syscall.Errno)) syscall.Errno {
-	retry := lockRetryMin
-	for {
-		t.mu.Lock()
-		released := t.released
-		t.mu.Unlock()
-		holder, known, errno := try()
-		if errno != syscall.EAGAIN {
-			return errno
-		}
-		if errno := t.enter(owner, holder, known); errno != 0 {
-			return errno
-		}
-		timer := time.NewTimer(retry)
-		select {
-		case <-released:
-		case <-timer.C:
-			retry = min(2*retry, lockRetryMax)
-		case <-ctx.Done():
-			errno = syscall.EINTR
-		}
-		timer.Stop()
-		t.leave(owner, holder)
-		if errno == syscall.EINTR {
-			return errno
-		}
-	}
+// lockWaits are the requests of a tree that wait for a lock, of whatever inode.
+type lockWaits struct {
+	mu    sync.Mutex
+	count int
+	// holders are who an owner waits for, as often as it has requests that do.
+	holders map[uint64][]uint64
 }
 
-// enter notes that owner waits for holder, unless that closes a circle.
-func (t *lockTable) enter(owner, holder uint64, known bool) syscall.Errno {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.waits) >= maxLockWaits {
+// enter notes that owner waits for holder, if that is known, unless it closes a
+// circle or there are too many.
+func (w *lockWaits) enter(owner, holder uint64) syscall.Errno {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.count >= maxLockWaits {
 		return syscall.ENOLCK
 	}
-	if known && t.waitsFor(holder, owner, len(t.waits)) {
+	if holder != 0 && w.leads(holder, owner, map[uint64]bool{}) {
 		return syscall.EDEADLK
 	}
-	if !known {
-		holder = 0
+	w.count++
+	if w.holders == nil {
+		w.holders = map[uint64][]uint64{}
 	}
-	t.waits = append(t.waits, lockWait{owner, holder})
+	w.holders[owner] = append(w.holders[owner], holder)
 	return 0
 }
 
-// waitsFor reports whether owner waits, directly or through others, for target.
-func (t *lockTable) waitsFor(owner, target uint64, depth int) bool {
-	for _, w := range t.waits {
-		if w.owner != owner || w.holder == 0 {
-			continue
-		}
-		if w.holder == target || depth > 0 && t.waitsFor(w.holder, target, depth-1) {
+// leads reports whether owner waits, directly or through others, for target.
+func (w *lockWaits) leads(owner, target uint64, seen map[uint64]bool) bool {
+	seen[owner] = true
+	for _, holder := range w.holders[owner] {
+		if holder == target || holder != 0 && !seen[holder] && w.leads(holder, target, seen) {
 			return true
 		}
 	}
 	return false
 }
 
-func (t *lockTable) leave(owner, holder uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, w := range t.waits {
-		if w.owner == owner && (w.holder == holder || w.holder == 0) {
-			t.waits = append(t.waits[:i], t.waits[i+1:]...)
-			return
-		}
+func (w *lockWaits) leave(owner, holder uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.count--
+	holders := w.holders[owner]
+	i := slices.Index(holders, holder)
+	if holders = slices.Delete(holders, i, i+1); len(holders) > 0 {
+		w.holders[owner] = holders
+	} else {
+		delete(w.holders, owner)
 	}
 }
 
-// closeAll drops every lock, at the end of the tree.
-func (t *lockTable) closeAll() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for n, owners := range t.inodes {
-		for _, o := range owners {
-			unix.Close(o.fd)
+// waitLock calls try until it gets the lock.
+func (n *node) waitLock(ctx context.Context, owner uint64, try func() (holder uint64, errno syscall.Errno)) syscall.Errno {
+	waits := &n.tree.lockWaits
+	retry := lockRetryMin
+	for {
+		released := n.locks.nextRelease()
+		holder, errno := try()
+		if errno != syscall.EAGAIN {
+			return errno
 		}
-		delete(t.inodes, n)
+		if errno := waits.enter(owner, holder); errno != 0 {
+			return errno
+		}
+		var again <-chan time.Time // nobody tells when a lock held elsewhere goes
+		if holder == 0 {
+			again = time.After(retry)
+			retry = min(2*retry, lockRetryMax)
+		}
+		select {
+		case <-released:
+		case <-again:
+		case <-ctx.Done():
+			errno = syscall.EINTR
+		}
+		waits.leave(owner, holder)
+		if errno == syscall.EINTR {
+			return errno
+		}
 	}
 }
 
 var _ = (fusefs.FileGetlker)((*handle)(nil))
 
 func (h *handle) Getlk(ctx context.Context, owner uint64, lk *fuse.FileLock, flags uint32, out *fuse.FileLock) syscall.Errno {
-	t := h.node.tree
-	return t.block(func() syscall.Errno { return t.locks.test(h.node, owner, lk, out) })
+	return h.node.tree.block(func() syscall.Errno { return h.node.testLock(owner, lk, out) })
 }
 
 var _ = (fusefs.FileSetlker)((*handle)(nil))
 
 func (h *handle) Setlk(ctx context.Context, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
-	t := h.node.tree
-	return t.block(func() syscall.Errno {
-		_, _, errno := h.tryLock(owner, lk, flags)
-		return errno
-	})
+	_, errno := h.tryLock(owner, lk, flags)
+	return errno
 }
 
 var _ = (fusefs.FileSetlkwer)((*handle)(nil))
 
-func (h *handle) Setlkw(ctx context.Context, owner uint64, lk *fuse.FileLock, flags uint32) syscall.Errno {
-	t := h.node.tree
-	return t.block(func() syscall.Errno {
-		return t.locks.wait(ctx, owner, func() (uint64, bool, syscall.Errno) {
+func (h *handle) Setlkw(ctx context.Context, owner uint64, lk *fuse.FileLock, flags uint32) (errno syscall.Errno) {
+	h.node.tree.io.Wait(func() {
+		errno = h.node.waitLock(ctx, owner, func() (uint64, syscall.Errno) {
 			return h.tryLock(owner, lk, flags)
 		})
 	})
+	return errno
 }
 
-func (h *handle) tryLock(owner uint64, lk *fuse.FileLock, flags uint32) (holder uint64, known bool, errno syscall.Errno) {
+// tryLock is setLock, or flock(2) if the flags say so.
+func (h *handle) tryLock(owner uint64, lk *fuse.FileLock, flags uint32) (holder uint64, errno syscall.Errno) {
 	if flags&fuse.LK_FLOCK != 0 {
-		return 0, false, h.flock(lk.Typ)
+		return 0, h.flock(lk.Typ)
 	}
-	t := h.node.tree.locks
-	holder, known, errno = t.set(h.node, owner, lk)
+	errno = h.node.tree.block(func() (errno syscall.Errno) {
+		holder, errno = h.node.setLock(owner, lk)
+		return errno
+	})
 	if errno == 0 && lk.Typ != syscall.F_UNLCK {
-		t.mu.Lock()
+		h.locks.Lock()
 		if !slices.Contains(h.lockOwners, owner) {
 			h.lockOwners = append(h.lockOwners, owner)
 		}
-		t.mu.Unlock()
+		h.locks.Unlock()
 	}
-	return holder, known, errno
+	return holder, errno
 }
 
 // releaseLocks drops what was locked through the handle, at its end. Processes
 // have given up theirs with close(2), which flushes; what is left belongs to the
 // open file description (fcntl(2), F_OFD_SETLK), for which nothing is sent.
 func (h *handle) releaseLocks() {
-	t := h.node.tree.locks
-	t.mu.Lock()
-	owners := h.lockOwners
-	h.lockOwners = nil
-	t.mu.Unlock()
-	for _, owner := range owners {
-		t.set(h.node, owner, &fuse.FileLock{End: wholeFile, Typ: syscall.F_UNLCK})
+	for _, owner := range h.lockOwners {
+		h.node.setLock(owner, &fuse.FileLock{End: wholeFile, Typ: syscall.F_UNLCK})
 	}
 }
 
@@ -355,11 +367,9 @@ func (h *handle) flock(typ uint32) syscall.Errno {
 	default:
 		how |= unix.LOCK_UN
 	}
-	errno := toErrno(unix.Flock(h.file.Fd(), how))
+	errno := h.node.tree.block(func() syscall.Errno { return toErrno(unix.Flock(h.file.Fd(), how)) })
 	if errno == 0 && typ != syscall.F_WRLCK {
-		h.node.tree.locks.mu.Lock()
-		h.node.tree.locks.wakeLocked()
-		h.node.tree.locks.mu.Unlock()
+		h.node.locks.wake()
 	}
 	return errno
 }

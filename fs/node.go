@@ -61,6 +61,7 @@ type node struct {
 	writers atomic.Int32
 
 	cache cacheState
+	locks inodeLocks
 }
 
 // stable is what go-fuse identifies the node by. The serial alone is unique;

@@ -66,6 +66,9 @@ func (s *SyncIO) Open(fd int) (File, error) { return &syncFile{io: s, fd: fd}, n
 // Block runs fn: the Go runtime finds another thread for the others.
 func (s *SyncIO) Block(fn func()) { fn() }
 
+// Wait runs fn.
+func (s *SyncIO) Wait(fn func()) { fn() }
+
 // syncFile counts its calls, so that Close cannot let the number of a
 // descriptor in use go to another file.
 type syncFile struct {

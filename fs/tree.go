@@ -100,9 +100,9 @@ type Tree struct {
 	// procFD is /proc/self/fd, for calls that do not take O_PATH descriptors.
 	procFD int
 
-	fds     fdBudget
-	locks   *lockTable
-	notices notices
+	fds       fdBudget
+	lockWaits lockWaits
+	notices   notices
 
 	// background are goroutines that Close waits for.
 	background sync.WaitGroup
@@ -139,7 +139,6 @@ func New(source string, opts Options) (*Tree, error) {
 		log:    opts.Log,
 		id:     ownIdentity(),
 		procFD: procFD,
-		locks:  newLockTable(),
 		nodes:  make(map[inodeKey]*node),
 		devs:   make(map[uint64]*device),
 	}
@@ -273,11 +272,11 @@ func (t *Tree) Stats() Stats {
 func (t *Tree) Close() error {
 	t.background.Wait()
 	t.notices.close()
-	t.locks.closeAll()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, n := range t.nodes {
 		delete(t.nodes, key)
+		n.locks.close()
 		t.dropRef(n)
 	}
 	for dev, d := range t.devs {

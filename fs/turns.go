@@ -27,14 +27,14 @@ func (m *turns) init(on bool, turn func(on bool) syscall.Errno) {
 }
 
 // use begins a use of a kind. The caller must end it with done unless it fails.
-func (m *turns) use(t *Tree, on bool) syscall.Errno {
+func (m *turns) use(t *Tree, on bool) (errno syscall.Errno) {
 	m.mu.Lock()
 	if m.open(on) {
 		defer m.mu.Unlock()
 		return m.enter(on)
 	}
 	m.mu.Unlock()
-	return t.block(func() syscall.Errno {
+	t.io.Wait(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for !m.open(on) {
@@ -42,8 +42,9 @@ func (m *turns) use(t *Tree, on bool) syscall.Errno {
 			m.ended.Wait()
 			m.waits[index(on)]--
 		}
-		return m.enter(on)
+		errno = m.enter(on)
 	})
+	return errno
 }
 
 // open says whether a use of that kind may begin: it shares with its own kind

@@ -166,6 +166,40 @@ times_out() {
 	flock -w 5 "$source/f" true
 }
 
+@test "remote_locks: who waits can give up, be killed and be sent away by the daemon's end" {
+	lock_waiters mount_fs
+}
+
+@test "remote_locks over io_uring" {
+	needs_ring
+	lock_waiters mount_over_ring
+}
+
+# lock_waiters MOUNTER has others wait for a lock of the shell's.
+lock_waiters() {
+	expect_no_io
+	"$1" remote_locks drain_timeout=0.5 lazy_timeout=0.5
+	exec 8>"$mnt/f"
+	flock 8
+	run -1 flock -w 0.2 "$mnt/f" true 8>&-
+	local waiter
+	# shellcheck disable=SC2317 # called by await
+	waits() { grep -q request_wait_answer "/proc/$waiter/wchan"; }
+	flock "$mnt/f" true 3>&- 8>&- &
+	waiter=$!
+	await 10 waits
+	kill -KILL $waiter
+	await_exit $waiter
+	flock "$mnt/f" true 2>/dev/null 3>&- 8>&- &
+	waiter=$!
+	await 10 waits
+	kill -TERM "$daemon"
+	await_exit "$daemon"
+	fails wait $waiter
+	exec 8>&-
+	fails is_mounted
+}
+
 @test "readdirplus=on and off list the same" {
 	local how
 	expect_no_io
