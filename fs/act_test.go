@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"sort"
 	"strconv"
@@ -287,10 +288,21 @@ func (a *actor) call(name string, arg []string) string {
 		return result(unix.Truncate(arg[0], int64(n(1))))
 	case "fallocate": // SLOT MODE OFF LEN
 		return result(unix.Fallocate(a.fd(arg[0]), uint32(n(1)), int64(n(2)), int64(n(3))))
-	case "copyrange": // FROM TO LEN OFFIN OFFOUT
-		in, out := int64(n(3)), int64(n(4))
-		m, err := unix.CopyFileRange(a.fd(arg[0]), &in, a.fd(arg[1]), &out, n(2), 0)
-		return result(err, m)
+	case "copyrange": // FROM TO LEN OFFIN OFFOUT [FLAGS]
+		in, out, flags := int64(n(3)), int64(n(4)), 0
+		if len(arg) > 5 {
+			flags = n(5)
+		}
+		m, err := unix.CopyFileRange(a.fd(arg[0]), &in, a.fd(arg[1]), &out, n(2), flags)
+		return result(err, m, in, out)
+	case "pipe": // SLOT SLOT
+		var p [2]int
+		err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK)
+		a.fds[arg[0]], a.fds[arg[1]] = p[0], p[1]
+		return result(err)
+	case "fsize": // BYTES
+		signal.Ignore(unix.SIGXFSZ)
+		return result(unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(n(0)), Max: unix.RLIM_INFINITY}))
 	case "mkdir":
 		dirfd, path := a.at(arg[0])
 		return result(unix.Mkdirat(dirfd, path, uint32(n(1))))

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,5 +68,34 @@ func TestDirectReadBeforeUnwrittenData(t *testing.T) {
 		}
 		unix.Close(fd)
 		unix.Close(direct)
+	}
+}
+
+// What was written before a file became immutable is in it, also when the kernel
+// had not written it back. ext4 takes no data of an immutable inode, not even
+// through a descriptor that was open before.
+func TestImmutableFileHasWhatWasWritten(t *testing.T) {
+	needRoot(t)
+	for _, b := range backings(t) {
+		if b.name != "ext4" {
+			continue
+		}
+		source := b.mount(t)
+		d := startMount(t, serveConfig{Source: source, Options: testOptions{
+			AttrTimeout: time.Hour, EntryTimeout: time.Hour, WritebackCache: true,
+		}}, nil)
+		fd := openRW(t, d.dir, "f", 0)
+		defer unix.Close(fd)
+		if _, err := unix.Write(fd, []byte("written")); err != nil {
+			t.Fatal(err)
+		}
+		for _, flags := range []int32{unix.STATX_ATTR_IMMUTABLE, 0} {
+			if err := ioctlPtr(fd, unix.FS_IOC_SETFLAGS, unsafe.Pointer(&flags)); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, filepath.Join(source, "f")); got != "written" {
+				t.Errorf("flags %#x: the source has %q", flags, got)
+			}
+		}
 	}
 }

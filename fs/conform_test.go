@@ -173,8 +173,14 @@ func deviation(backing, name string, script []string, i int, unprivileged bool, 
 		return "FUSE in the kernel refuses FALLOC_FL_COLLAPSE_RANGE, INSERT_RANGE and UNSHARE_RANGE"
 	case opts.RemoteLocks && name == "locks" && i == len(script)-1:
 		return "the kernel releases a description some time after close(2), and its remote locks with it"
-	case opts.WritebackCache && name == "space" && call == "lseek":
+	case backing == "ext4" && name == "ranges" && call == "lseek" && (strings.HasSuffix(script[i], " set") || strings.HasSuffix(script[i], " cur")):
+		return "lseek goes beyond the largest file of the backing, which the kernel does not know; no other call does"
+	case opts.WritebackCache && (name == "space" || name == "ranges") && call == "lseek":
 		return "with the writeback cache everything is data"
+	case opts.WritebackCache && name == "ranges" && strings.Contains(script[i], " h"):
+		return "with the writeback cache the backing, and its limit, learns of a write later"
+	case opts.WritebackCache && name == "ranges" && immutable.MatchString(strings.Join(script[max(i-30, 0):i], "\n")):
+		return "with the writeback cache the kernel sets times itself, which an immutable or append-only file forbids"
 	case opts.WritebackCache && name == "flags" && call == "utimens":
 		return "with the writeback cache the kernel sets times itself, which an append-only file forbids"
 	case unprivileged && name == "killpriv" && strings.Contains(recent, "mmapwrite"):
@@ -184,6 +190,8 @@ func deviation(backing, name string, script []string, i int, unprivileged bool, 
 	}
 	return ""
 }
+
+var immutable = regexp.MustCompile(`setflags t [ia]`)
 
 var collapses = regexp.MustCompile(`fallocate f (8|32|64) `)
 

@@ -47,6 +47,10 @@ func (n *node) ioctl(ctx context.Context, fd int, cmd uint32, input, output []by
 	if kind == 0 {
 		return 0, syscall.ENOTTY
 	}
+	if kind == ioctlSet && n.tree.opts.WritebackCache && n.writers.Load() > 0 {
+		// The inode may take no data any more when it is immutable (ext4).
+		n.writeBack(0)
+	}
 	// As much as the largest of them moves, whatever the request brought.
 	var arg [64]byte
 	copy(arg[:], input)

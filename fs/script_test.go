@@ -83,6 +83,7 @@ func subjects() map[string][]string {
 		"space": spaceScript, "append": appendScript, "locks": locksScript, "deep": deepScript,
 		"umask": umaskScript, "access": accessScript, "dates": datesScript, "mmap": mmapScript,
 		"groups": groupsScript, "ctimes": ctimesScript, "ioctl": ioctlScript,
+		"ranges": rangesScript,
 	}
 	out := make(map[string][]string, len(all))
 	for name, fn := range all {
