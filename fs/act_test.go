@@ -54,9 +54,10 @@ func runScript(dir string, script []string, cred *syscall.Credential) ([]string,
 // jobs are what an actor can do besides scripts. Each gets the directory of
 // the mount and returns what to print.
 var jobs = map[string]func(dir string) (string, error){
-	"walk":    walkTree,
-	"handles": checkHandles,
-	"locker":  runLocker,
+	"walk":             walkTree,
+	"handles":          checkHandles,
+	"handles-that-end": checkHandlesThatEnd,
+	"locker":           runLocker,
 }
 
 // actAs runs a job in another process.

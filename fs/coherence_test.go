@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,6 +55,59 @@ func TestChangesBehindTheMount(t *testing.T) {
 				t.Errorf("read %q after a change at the source", got)
 			}
 		})
+	}
+}
+
+// What is written at the source shows in files that are open, and in mappings of
+// them, when the timeout is over; what was written through the mount stays.
+func TestChangesBehindOpenFiles(t *testing.T) {
+	for _, transport := range transports(t) {
+		source := t.TempDir()
+		write(t, filepath.Join(source, "f"), fmt.Sprintf("%8192s", "before"))
+		const timeout = 50 * time.Millisecond
+		d := startMount(t, serveConfig{Source: source, Transport: transport, Options: testOptions{AttrTimeout: timeout, EntryTimeout: timeout}}, nil)
+		fd := openRW(t, d.dir, "f", 0)
+		defer unix.Close(fd)
+		mapped, err := unix.Mmap(fd, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Munmap(mapped)
+		at := func(off int) string {
+			p := make([]byte, 6)
+			if _, err := unix.Pread(fd, p, int64(off)); err != nil {
+				t.Fatal(err)
+			}
+			return string(p)
+		}
+		if at(8186) != "before" || string(mapped[8186:]) != "before" {
+			t.Fatal("not what was written")
+		}
+		if _, err := unix.Pwrite(fd, []byte("mount!"), 0); err != nil {
+			t.Fatal(err)
+		}
+		copy(mapped[10:], "mapped")
+		behind, err := os.OpenFile(filepath.Join(source, "f"), os.O_WRONLY, 0)
+		if err == nil {
+			_, err = behind.WriteAt([]byte("behind"), 8186)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind.Close()
+		waitFor(t, func() bool { return at(8186) == "behind" })
+		if got := string(mapped[8186:]); got != "behind" {
+			t.Errorf("%s: the mapping has %q", transport, got)
+		}
+		if a, b := at(0), at(10); a != "mount!" || b != "mapped" {
+			t.Errorf("%s: what the mount wrote is %q and %q", transport, a, b)
+		}
+		if err := unix.Msync(mapped, unix.MS_SYNC); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, filepath.Join(source, "f")); got[:16] != "mount!    mapped" || got[8186:] != "behind" {
+			t.Errorf("%s: the source has %q and %q", transport, got[:16], got[8186:])
+		}
 	}
 }
 
@@ -258,36 +312,81 @@ func TestNoXattr(t *testing.T) {
 	}
 }
 
-// A full or exhausted source says so at the write, not later.
+// A full source, and one with no quota left, says so at the call that asks for
+// space: write or fallocate; msync for a mapping, fsync with the writeback cache. What fitted in is there, and goes on working.
 func TestNoSpace(t *testing.T) {
 	needRoot(t)
-	for _, b := range []backing{
-		{name: "tmpfs", fstype: "tmpfs", options: "size=1m"},
-		{name: "ext4", fstype: "ext4", mkfs: []string{"mkfs.ext4", "-q", "-F"}, sizeMiB: 16},
+	const limit = 16 << 20
+	for _, full := range []struct {
+		backing
+		want  error
+		limit func(t *testing.T, dir string) // makes dir/source, with the quota
+	}{
+		{backing{name: "tmpfs", fstype: "tmpfs", options: "size=16m"}, unix.ENOSPC, nil},
+		{backing{name: "ext4", fstype: "ext4", mkfs: []string{"mkfs.ext4", "-q", "-F"}, sizeMiB: 16}, unix.ENOSPC, nil},
+		{backing{name: "btrfs", fstype: "btrfs", mkfs: []string{"mkfs.btrfs", "-q", "-f"}, sizeMiB: 256}, unix.EDQUOT, func(t *testing.T, dir string) {
+			source := filepath.Join(dir, "source")
+			for _, args := range [][]string{{"subvolume", "create", source}, {"quota", "enable", dir}, {"qgroup", "limit", fmt.Sprint(limit), source}} {
+				if out, err := exec.Command("btrfs", args...).CombinedOutput(); err != nil {
+					t.Skipf("btrfs %v: %v %s", args, err, out)
+				}
+			}
+		}},
 	} {
-		t.Run(b.name, func(t *testing.T) {
-			d := startMount(t, serveConfig{Source: b.mount(t), Options: cached}, nil)
-			f, err := os.Create(filepath.Join(d.dir, "f"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			buf := make([]byte, 64<<10)
-			for i := range 1000 {
-				if _, err = f.Write(buf); err != nil {
-					break
+		for _, writeback := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s writeback=%v", full.name, writeback), func(t *testing.T) {
+				dir := full.mount(t)
+				source := filepath.Join(dir, "source")
+				if full.limit != nil {
+					full.limit(t, dir)
+				} else if err := os.Mkdir(source, 0755); err != nil {
+					t.Fatal(err)
 				}
-				if i == 999 {
-					t.Fatal("wrote 64 MB")
+				d := startMount(t, serveConfig{Source: source, Options: testOptions{
+					AttrTimeout: time.Second, EntryTimeout: time.Second, WritebackCache: writeback,
+				}}, nil)
+				fails := func(call string, err error) {
+					t.Helper()
+					if err != full.want {
+						t.Errorf("%s: %v, want %v", call, err, full.want)
+					}
 				}
-			}
-			if err.(*os.PathError).Err != unix.ENOSPC {
-				t.Errorf("write: %v", err)
-			}
-			if err := unix.Fallocate(int(f.Fd()), 0, 0, 100<<20); err != unix.ENOSPC {
-				t.Errorf("fallocate: %v", err)
-			}
-		})
+				small := openRW(t, d.dir, "small", 0)
+				defer unix.Close(small)
+				if _, err := unix.Pwrite(small, []byte("fits in"), 0); err != nil {
+					t.Fatal(err)
+				}
+				fd, sparse := openRW(t, d.dir, "f", 0), openRW(t, d.dir, "sparse", 0)
+				defer unix.Close(fd)
+				defer unix.Close(sparse)
+				if err := unix.Ftruncate(sparse, limit); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				buf := bytes.Repeat([]byte{1}, 64<<10)
+				for off := int64(0); err == nil && off < 2*limit; off += int64(len(buf)) {
+					_, err = unix.Pwrite(fd, buf, off)
+				}
+				if writeback {
+					err = unix.Fsync(fd)
+				}
+				fails("write", err)
+				fails("fallocate", unix.Fallocate(fd, 0, 0, 6*limit))
+				mapped, err := unix.Mmap(sparse, 0, limit, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for off := 0; off < len(mapped); off += 4096 {
+					mapped[off] = 1
+				}
+				fails("msync", unix.Msync(mapped, unix.MS_SYNC))
+				unix.Munmap(mapped)
+				p := make([]byte, 7)
+				if _, err := unix.Pread(small, p, 0); err != nil || string(p) != "fits in" {
+					t.Errorf("the file that was there first: %q, %v", p, err)
+				}
+			})
+		}
 	}
 }
 

@@ -123,3 +123,65 @@ sqlite_load() {
 	}
 	on_both build
 }
+
+# merged UPPER LOWER has overlayfs merge them and works in what comes of it.
+# What is left is shown, with the upper directory as overlayfs keeps it.
+merged() {
+	local dir=$BATS_TEST_TMPDIR/merged
+	mkdir -p "$1/up" "$1/work" "$dir"
+	mount -t overlay -o "lowerdir=$2,upperdir=$1/up,workdir=$1/work" uringfs-overlay "$dir"
+	(
+		cd "$dir"
+		diff -r --no-dereference a/b "$2/a/b"
+		echo changed >>a/file1
+		rm a/file2
+		mv a/file3 renamed
+		chmod 604 a/file4
+		setfattr -n user.note -v other a/file7
+		ln a/file8 linked
+		rm -r a/b
+		mkdir a/b
+		echo new >a/b/new
+		mkdir d
+		mv d e
+		mv e a
+		: >'tmp file'
+		truncate -s 100 a/file9
+		"$BIN/filecheck" -ops 200 -workers 2 -align 4096 . >&2
+		find . -printf '%P %y %m %U:%G %n %l\n' | sort
+		find . -type f -print0 | sort -z | xargs -0 sha256sum
+		getfattr -d a/file7
+	)
+	umount "$dir"
+	(cd "$1/up" && find . -printf '%P %y %m %U:%G %n %l\n' && getfattr -Rd -m 'overlay.opaque|user' .) | sort
+}
+
+# overlays MOUNTER merges with a directory on the mount below, and with one above.
+overlays() {
+	grep -q overlay /proc/filesystems || modprobe overlay 2>/dev/null || skip "no overlayfs"
+	# Not on $STORE: what overlayfs wants of an upper directory is not what this is about.
+	local tmpfs=$top/tmpfs
+	mkdir "$tmpfs"
+	mount -t tmpfs uringfs-image "$tmpfs"
+	at_end umount "$tmpfs"
+	mkdir "$tmpfs"/{plain,source,upper,lower}
+	sample_tree "$tmpfs/lower"
+	# Set-id bits are lost when such a file is copied up (docs/CONFORMANCE.md).
+	chmod 755 "$tmpfs/lower/a/file3"
+	cp -a "$tmpfs/lower" "$tmpfs/source/lower"
+	source=$tmpfs/source
+	"$1" suid,dev
+	merged "$tmpfs/plain" "$tmpfs/lower" >"$BATS_TEST_TMPDIR/plain.out"
+	merged "$tmpfs/upper" "$mnt/lower" >"$BATS_TEST_TMPDIR/lower.out"
+	merged "$mnt" "$tmpfs/lower" >"$BATS_TEST_TMPDIR/upper.out"
+	diff -u "$BATS_TEST_TMPDIR/plain.out" "$BATS_TEST_TMPDIR/lower.out"
+	diff -u "$BATS_TEST_TMPDIR/plain.out" "$BATS_TEST_TMPDIR/upper.out"
+	diff -r --no-dereference "$tmpfs/lower/a/b" "$mnt/lower/a/b"
+}
+
+@test "overlayfs takes a directory on the mount as its lower and as its upper" { overlays mount_fs; }
+
+@test "overlayfs over io_uring" {
+	needs_ring
+	overlays mount_over_ring
+}
