@@ -31,13 +31,13 @@ const actEnv = "URINGFS_TEST_ACT" // value: the directory
 // USER is uid:gid or uid:gid:group,group. Arguments have no spaces; - stands
 // for an empty one.
 
-// runScript runs script in a new directory dir with mode 0777 and returns the
-// transcript, one line a step.
-func runScript(dir string, script []string, cred *syscall.Credential) ([]string, error) {
+// runScript runs script in a new directory dir with mode 0777, by an actor that
+// is started with attr, and returns the transcript, one line a step.
+func runScript(dir string, script []string, attr *syscall.SysProcAttr) ([]string, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), actEnv+"="+dir)
 	cmd.Stdin = strings.NewReader(strings.Join(script, "\n"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = attr
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -54,6 +54,7 @@ func runScript(dir string, script []string, cred *syscall.Credential) ([]string,
 // jobs are what an actor can do besides scripts. Each gets the directory of
 // the mount and returns what to print.
 var jobs = map[string]func(dir string) (string, error){
+	"create":           createOrRead,
 	"walk":             walkTree,
 	"handles":          checkHandles,
 	"handles-that-end": checkHandlesThatEnd,

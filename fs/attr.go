@@ -172,7 +172,7 @@ func (n *node) touch(c caller, fd int) syscall.Errno {
 		}
 		return chown()
 	}
-	errno := n.tree.id.run(c, true, chown)
+	errno := n.tree.id.run(c, withGroups, chown)
 	if errno == syscall.EPERM && mayWrite {
 		return 0 // a write by somebody else than the owner, who clears the bits later
 	}
@@ -235,7 +235,7 @@ func (n *node) changeAs(c caller, fd int, kill bool, change func() syscall.Errno
 	if !kill || !n.setID.Load() {
 		return change()
 	}
-	errno := n.tree.id.run(c, true, change)
+	errno := n.tree.id.run(c, withGroups, change)
 	if errno == syscall.EACCES || errno == syscall.EPERM {
 		n.killPriv(c, fd)
 		return change()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -50,43 +51,45 @@ func (c caller) appends() bool  { return c.extra&extraAppend != 0 }
 
 // inGroup reports whether the caller belongs to gid.
 func (c caller) inGroup(gid uint32) bool {
-	if c.gid == gid {
-		return true
-	}
-	for _, g := range c.groups() {
-		if g == gid {
-			return true
-		}
-	}
-	return false
+	return c.gid == gid || slices.Contains(c.credentials().groups, gid)
 }
 
-// groups reads the caller's supplementary groups, which FUSE does not send,
-// from /proc. Nil if the caller is gone or out of sight: it then counts as a
-// member of its primary group alone, which never grants too much.
-func (c caller) groups() []uint32 {
+// credentials are what FUSE does not tell of a caller.
+type credentials struct {
+	groups []uint32 // supplementary
+	caps   uint64   // effective, 1<<CAP_*, in the caller's user namespace
+}
+
+// credentials reads them from /proc. They are empty if the caller is gone or out
+// of sight: it then counts as a member of its primary group alone, which never
+// grants too much.
+func (c caller) credentials() (got credentials) {
 	if c.pid == 0 {
-		return nil
+		return credentials{}
 	}
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(int(c.pid)) + "/status")
 	if err != nil {
-		return nil
+		return credentials{}
 	}
-	_, rest, ok := bytes.Cut(status, []byte("\nGroups:"))
-	if !ok {
-		return nil
-	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	fields := bytes.Fields(line)
-	groups := make([]uint32, 0, len(fields))
-	for _, f := range fields {
-		g, err := strconv.ParseUint(string(f), 10, 32)
-		if err != nil {
-			return nil
+	for line := range bytes.Lines(status) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(key) {
+		case "Groups":
+			for _, f := range bytes.Fields(value) {
+				g, err := strconv.ParseUint(string(f), 10, 32)
+				if err != nil {
+					return credentials{}
+				}
+				got.groups = append(got.groups, uint32(g))
+			}
+		case "CapEff":
+			got.caps, err = strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+			if err != nil {
+				return credentials{}
+			}
 		}
-		groups = append(groups, uint32(g))
 	}
-	return groups
+	return got
 }
 
 // identity is who the daemon itself is.
@@ -123,35 +126,58 @@ func (id identity) canSwitch() bool {
 	return setfsuid(id.uid) && setfsgid(id.gid) && ok
 }
 
-// run calls fn with the caller's fsuid, fsgid and, if withGroups, its
-// supplementary groups (else none), on a thread of its own, and restores the
-// thread. The kernel takes the capabilities that override file permissions
-// from the thread along with fsuid 0 (capabilities(7)).
+// part is how much of the caller's credentials a call is made with. All but its
+// ids are expensive to learn.
+type part int
+
+const (
+	idsOnly    part = iota // fsuid and fsgid
+	withGroups             // and supplementary groups
+	withCaps               // and those of the capabilities in lentCaps that it has
+)
+
+// lentCaps are what somebody other than root may have, to do what its ids and
+// groups would not let it: root of a user namespace, for one. Whether they reach
+// the inode at hand is for the kernel to say, so that they are lent only for what
+// it has checked (default_permissions). CAP_FSETID is none of them: kernels before
+// 6.0 leave it to the filesystem to look at the caller's namespace.
+const lentCaps = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_MKNOD
+
+// run calls fn with that part of the caller's credentials on a thread of its own,
+// and restores the thread. The kernel takes the capabilities that override file
+// permissions from the thread along with fsuid 0 (capabilities(7)).
 //
 // The raw system calls matter: Go's own setters change every thread.
-func (id identity) run(c caller, withGroups bool, fn func() syscall.Errno) syscall.Errno {
+func (id identity) run(c caller, with part, fn func() syscall.Errno) syscall.Errno {
 	if !id.switches || (c.uid == id.uid && c.gid == id.gid) {
 		return fn()
 	}
 	// Groups decide nothing for a caller that keeps CAP_DAC_OVERRIDE and
 	// CAP_FSETID, which is what fsuid 0 means.
-	var groups []uint32
-	changeGroups := c.uid != 0 && (withGroups || len(id.groups) > 0)
-	if changeGroups && withGroups {
-		groups = c.groups()
+	var cred credentials
+	changeGroups := c.uid != 0 && (with != idsOnly || len(id.groups) > 0)
+	if changeGroups && with != idsOnly {
+		cred = c.credentials()
 	}
 
 	runtime.LockOSThread()
 	if changeGroups {
-		if errno := setgroups(groups); errno != 0 {
+		if errno := setgroups(cred.groups); errno != 0 {
 			runtime.UnlockOSThread()
 			return errno
 		}
 	}
 	errno := syscall.EPERM // an id that our user namespace does not map
 	if setfsgid(c.gid) && setfsuid(c.uid) {
-		errno = fn()
+		errno = 0
+		if caps := cred.caps & lentCaps; with == withCaps && caps != 0 {
+			errno = raise(uint32(caps))
+		}
+		if errno == 0 {
+			errno = fn()
+		}
 	}
+	// fsuid 0 brings back what it took, and what was raised is among it.
 	restored := setfsuid(id.uid) && setfsgid(id.gid)
 	if changeGroups {
 		restored = setgroups(id.groups) == 0 && restored
@@ -163,14 +189,16 @@ func (id identity) run(c caller, withGroups bool, fn func() syscall.Errno) sysca
 	return errno
 }
 
-// runDenied is run without the caller's groups, which are expensive to learn,
-// and with them if it turns out that they may decide.
-func (id identity) runDenied(c caller, fn func() syscall.Errno) syscall.Errno {
-	errno := id.run(c, false, fn)
-	if (errno == syscall.EACCES || errno == syscall.EPERM) && id.switches && c.uid != 0 {
-		return id.run(c, true, fn)
+// raise makes capabilities of the calling thread effective, as far as it is
+// permitted them.
+func raise(caps uint32) syscall.Errno {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // of capabilities 0 to 31 and 32 to 63
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return toErrno(err)
 	}
-	return errno
+	data[0].Effective |= caps & data[0].Permitted
+	return toErrno(unix.Capset(&header, &data[0]))
 }
 
 // setfsuid and setfsgid report whether the thread has the id now. The calls

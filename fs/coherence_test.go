@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -160,6 +161,53 @@ func TestNamesBehindTheMount(t *testing.T) {
 		fi, err := os.Lstat(filepath.Join(d.dir, "a"))
 		return err == nil && fi.IsDir()
 	})
+}
+
+// A file made at the source under a name that the kernel knows to be free is
+// found by who wants to create it, and its mode decides, also if the caller may
+// create in the directory only by what FUSE does not tell of it.
+func TestCreateWhatAppeared(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	d := startMount(t, serveConfig{Source: source, Options: testOptions{
+		AttrTimeout: time.Hour, EntryTimeout: time.Hour, NegativeTimeout: time.Hour,
+	}}, nil)
+	if err := os.Chown(source, 0, 3000); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(source, 0770); err != nil {
+		t.Fatal(err)
+	}
+	member := &syscall.Credential{Uid: 1002, Gid: 1002, Groups: []uint32{3000}}
+	for _, tc := range []struct {
+		name string
+		mode os.FileMode
+		want string
+	}{{"open", 0666, "text"}, {"private", 0600, "permission denied"}} {
+		path := filepath.Join(d.dir, tc.name)
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(source, tc.name), "text")
+		if err := os.Chmod(filepath.Join(source, tc.name), tc.mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := actAs(t, member, "create", path); got != tc.want {
+			t.Errorf("%s: %s", tc.name, got)
+		}
+	}
+}
+
+// createOrRead opens path, which it creates if need be, and reads it.
+func createOrRead(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0644)
+	if err != nil {
+		return err.Error(), nil
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 100)
+	n, err := unix.Read(fd, buf)
+	return string(buf[:max(n, 0)]), err
 }
 
 // statx tells of a file what it tells at the source: inode number, birth time,

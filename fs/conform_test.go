@@ -3,10 +3,11 @@ package fs_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,17 +17,26 @@ import (
 	"github.com/uringfs/uringfs/mount"
 )
 
+// conformance is one run of the scripts.
+type conformance struct {
+	transport mount.Transport // empty: that of URINGFS_TRANSPORT, else dev
+	opts      testOptions
+	cred      *syscall.Credential // of daemon and callers; nil: root, who plays all users
+	userns    bool                // callers live in a user namespace, as in a container
+}
+
 // What the plain backing answers, the mount answers: every script of the suite
 // gives the same transcript in both places.
 func TestConformance(t *testing.T) {
 	needRoot(t)
 	for _, backing := range backings(t) {
 		t.Run(backing.name, func(t *testing.T) {
-			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
-			conform(t, backing.name, backing.mount(t), opts, nil)
+			conformance{opts: conformOptions}.run(t, backing)
 		})
 	}
 }
+
+var conformOptions = testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
 
 // So it does over FUSE-over-io_uring. URINGFS_TRANSPORT=uring runs all tests
 // over that.
@@ -35,13 +45,9 @@ func TestConformanceRing(t *testing.T) {
 	if len(transports(t)) == 1 {
 		t.Skip("one transport to be tested")
 	}
-	for _, backing := range backings(t) {
-		if backing.name != "ext4" && os.Getenv("URINGFS_TEST_LONG") == "" {
-			continue
-		}
+	for _, backing := range oneUnlessLong(t) {
 		t.Run(backing.name, func(t *testing.T) {
-			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second, NegativeTimeout: time.Second, ACL: true}
-			conformOver(t, mount.TransportUring, backing.name, backing.mount(t), opts, nil)
+			conformance{transport: mount.TransportUring, opts: conformOptions}.run(t, backing)
 		})
 	}
 }
@@ -64,7 +70,7 @@ func TestConformanceModes(t *testing.T) {
 	for mode, opts := range modes {
 		for _, backing := range backings(t) {
 			t.Run(mode+"/"+backing.name, func(t *testing.T) {
-				conform(t, backing.name, backing.mount(t), opts, nil)
+				conformance{opts: opts}.run(t, backing)
 			})
 		}
 	}
@@ -74,64 +80,90 @@ func TestConformanceModes(t *testing.T) {
 // allow_other. Steps of the scripts' other users are that user's, too.
 func TestConformanceUnprivileged(t *testing.T) {
 	needRoot(t)
-	for _, backing := range backings(t) {
-		if backing.name != "ext4" && os.Getenv("URINGFS_TEST_LONG") == "" {
-			continue // half a minute; URINGFS_TEST_LONG runs them all
-		}
+	for _, backing := range oneUnlessLong(t) {
 		t.Run(backing.name, func(t *testing.T) {
-			dir := backing.mount(t)
 			opts := testOptions{AttrTimeout: time.Second, EntryTimeout: time.Second}
-			conform(t, backing.name, dir, opts, &syscall.Credential{Uid: 1001, Gid: 1001})
+			conformance{opts: opts, cred: &syscall.Credential{Uid: 1001, Gid: 1001}}.run(t, backing)
 		})
 	}
 }
 
-func conform(t *testing.T, backing, dir string, opts testOptions, cred *syscall.Credential) {
-	conformOver(t, "", backing, dir, opts, cred)
+// So it does for callers in a user namespace, whose root has an id and
+// capabilities that reach as far as the ids of the namespace.
+func TestConformanceUserNamespace(t *testing.T) {
+	needRoot(t)
+	for _, backing := range oneUnlessLong(t) {
+		t.Run(backing.name, func(t *testing.T) {
+			conformance{opts: conformOptions, userns: true}.run(t, backing)
+		})
+	}
 }
 
-func conformOver(t *testing.T, transport mount.Transport, backing, dir string, opts testOptions, cred *syscall.Credential) {
+// oneUnlessLong are the backings of runs that take half a minute for all:
+// URINGFS_TEST_LONG runs them all.
+func oneUnlessLong(t *testing.T) []backing {
+	return slices.DeleteFunc(backings(t), func(b backing) bool {
+		return b.name != "ext4" && os.Getenv("URINGFS_TEST_LONG") == ""
+	})
+}
+
+// The first id of the user namespace, and how many it has.
+const usernsID, usernsSize = 100000, 65536
+
+// attr is how the callers' process is started.
+func (c conformance) attr() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Credential: c.cred, Pdeathsig: syscall.SIGKILL}
+	if c.userns {
+		ids := []syscall.SysProcIDMap{{HostID: usernsID, Size: usernsSize}}
+		attr.Cloneflags = syscall.CLONE_NEWUSER
+		attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = ids, ids, true
+		attr.Credential = &syscall.Credential{} // root of it
+	}
+	return attr
+}
+
+func (c conformance) run(t *testing.T, b backing) {
+	dir := b.mount(t)
 	plain, source := filepath.Join(dir, "plain"), filepath.Join(dir, "source")
 	for _, d := range []string{plain, source} {
 		if err := os.Mkdir(d, 0777); err != nil {
 			t.Fatal(err)
 		}
-		if cred != nil {
-			if err := os.Chown(d, int(cred.Uid), int(cred.Gid)); err != nil {
-				t.Fatal(err)
-			}
+		uid, gid := 0, 0
+		if c.cred != nil {
+			uid, gid = int(c.cred.Uid), int(c.cred.Gid)
+		} else if c.userns {
+			uid, gid = usernsID, usernsID
+		}
+		if err := os.Chown(d, uid, gid); err != nil {
+			t.Fatal(err)
 		}
 	}
 	openUp(t, dir)
 	d := startMount(t, serveConfig{
-		Source: source, Options: opts, Transport: transport,
+		Source: source, Options: c.opts, Transport: c.transport,
 		// What a path-based passthrough fails, for comparison.
 		Loopback: os.Getenv("URINGFS_TEST_LOOPBACK") != "",
-	}, cred)
+	}, c.cred)
 	scripts := subjects()
-	var names []string
-	for name := range scripts {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	steps := 0
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(scripts)) {
 		t.Run(name, func(t *testing.T) {
-			steps += compare(t, backing, name, scripts[name], plain, d.dir, cred, opts)
+			steps += c.compare(t, b.name, name, scripts[name], plain, d.dir)
 		})
 	}
 	t.Logf("%d calls compared", steps)
 }
 
 // compare runs script in a new directory below each of plain and mount.
-func compare(t *testing.T, backing, name string, script []string, plain, mount string, cred *syscall.Credential, opts testOptions) int {
+func (c conformance) compare(t *testing.T, backing, name string, script []string, plain, mount string) int {
 	t.Helper()
 	var got [2][]string
 	var errs [2]error
 	var wg sync.WaitGroup
 	for i, base := range []string{plain, mount} {
 		dir := filepath.Join(base, name)
-		wg.Go(func() { got[i], errs[i] = runScript(dir, script, cred) })
+		wg.Go(func() { got[i], errs[i] = runScript(dir, script, c.attr()) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
@@ -142,7 +174,7 @@ func compare(t *testing.T, backing, name string, script []string, plain, mount s
 		if got[0][i] == got[1][i] {
 			continue
 		}
-		if reason := deviation(backing, name, script, i, cred != nil, opts); reason != "" {
+		if reason := c.deviation(backing, name, script, i); reason != "" {
 			known[reason]++
 			continue
 		}
@@ -162,7 +194,7 @@ func compare(t *testing.T, backing, name string, script []string, plain, mount s
 
 // deviation says why step i of a script may differ; docs/CONFORMANCE.md lists
 // the same. Empty means that it may not.
-func deviation(backing, name string, script []string, i int, unprivileged bool, opts testOptions) string {
+func (c conformance) deviation(backing, name string, script []string, i int) string {
 	fields := strings.Fields(script[i])
 	user, call := fields[0], fields[1]
 	recent := strings.Join(script[max(i-8, 0):i+1], "\n")
@@ -171,20 +203,22 @@ func deviation(backing, name string, script []string, i int, unprivileged bool, 
 		return "btrfs lists trusted.* to everybody, the mount to root alone"
 	case name == "space" && collapses.MatchString(recent):
 		return "FUSE in the kernel refuses FALLOC_FL_COLLAPSE_RANGE, INSERT_RANGE and UNSHARE_RANGE"
-	case opts.RemoteLocks && name == "locks" && i == len(script)-1:
+	case c.opts.RemoteLocks && name == "locks" && i == len(script)-1:
 		return "the kernel releases a description some time after close(2), and its remote locks with it"
 	case backing == "ext4" && name == "ranges" && call == "lseek" && (strings.HasSuffix(script[i], " set") || strings.HasSuffix(script[i], " cur")):
 		return "lseek goes beyond the largest file of the backing, which the kernel does not know; no other call does"
-	case opts.WritebackCache && (name == "space" || name == "ranges") && call == "lseek":
+	case c.opts.WritebackCache && (name == "space" || name == "ranges") && call == "lseek":
 		return "with the writeback cache everything is data"
-	case opts.WritebackCache && name == "ranges" && strings.Contains(script[i], " h"):
+	case c.opts.WritebackCache && name == "ranges" && strings.Contains(script[i], " h"):
 		return "with the writeback cache the backing, and its limit, learns of a write later"
-	case opts.WritebackCache && name == "ranges" && immutable.MatchString(strings.Join(script[max(i-30, 0):i], "\n")):
+	case c.opts.WritebackCache && name == "ranges" && immutable.MatchString(strings.Join(script[max(i-30, 0):i], "\n")):
 		return "with the writeback cache the kernel sets times itself, which an immutable or append-only file forbids"
-	case opts.WritebackCache && name == "flags" && call == "utimens":
+	case c.opts.WritebackCache && name == "flags" && call == "utimens":
 		return "with the writeback cache the kernel sets times itself, which an append-only file forbids"
-	case unprivileged && name == "killpriv" && strings.Contains(recent, "mmapwrite"):
+	case c.cred != nil && name == "killpriv" && strings.Contains(recent, "mmapwrite"):
 		return "pages written through a mapping reach the backing as writes, which take set-id bits when the daemon is not root"
+	case c.userns && user == super && slices.Contains([]string{"acl", "chown", "flags", "killpriv", "setgid"}, name):
+		return "set-id bits and inode flags by the capabilities of a user namespace, which FUSE does not tell"
 	case backing == "btrfs" && name == "killpriv" && strings.Contains(recent, "fallocate k 3 "):
 		return "btrfs leaves set-id bits and capabilities when a hole is punched into nothing; the kernel takes them before it asks"
 	}

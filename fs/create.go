@@ -39,16 +39,23 @@ func (c creation) mode(mode uint32) uint32 {
 }
 
 // run makes the inode as the caller, so that owner, group, quota and inherited
-// bits are the backing's decision.
-func (c creation) run(mode uint32, fn func() syscall.Errno) syscall.Errno {
+// bits are the backing's decision. Where its ids do not suffice it calls make
+// again with what FUSE does not tell of the caller, and with exclusive set: what
+// is there already was not the kernel's to check.
+func (c creation) run(mode uint32, make func(exclusive bool) syscall.Errno) syscall.Errno {
 	id := c.parent.tree.id
 	// Whether set-group-id stays on a file depends on the caller's groups
 	// (mode_strip_sgid in Linux).
 	const sgid = syscall.S_ISGID | syscall.S_IXGRP
+	with := idsOnly
 	if mode&sgid == sgid && mode&syscall.S_IFMT != syscall.S_IFDIR {
-		return id.run(c.caller, true, fn)
+		with = withGroups
 	}
-	return id.runDenied(c.caller, fn)
+	errno := id.run(c.caller, with, func() syscall.Errno { return make(false) })
+	if (errno == syscall.EACCES || errno == syscall.EPERM) && id.switches && c.caller.uid != 0 {
+		errno = id.run(c.caller, withCaps, func() syscall.Errno { return make(true) })
+	}
+	return errno
 }
 
 // entry makes an inode with fn and returns its node for the kernel.
@@ -62,7 +69,7 @@ func (n *node) entry(ctx context.Context, name string, mode uint32, out *fuse.En
 	var child *node
 	errno = n.tree.block(func() syscall.Errno {
 		mode := c.mode(mode)
-		errno := c.run(mode, func() syscall.Errno { return toErrno(fn(c.dirfd, mode)) })
+		errno := c.run(mode, func(bool) syscall.Errno { return toErrno(fn(c.dirfd, mode)) })
 		if errno != 0 {
 			return errno
 		}
@@ -167,10 +174,17 @@ func (n *node) createOpen(ctx context.Context, flags, mode uint32, out *fuse.Ent
 	errno = t.block(func() syscall.Errno {
 		fd := -1
 		mode := c.mode(mode)
-		errno := c.run(mode, func() (errno syscall.Errno) {
+		errno := c.run(mode, func(exclusive bool) (errno syscall.Errno) {
+			how := how
+			if exclusive && how&unix.O_CREAT != 0 { // with O_TMPFILE it has another meaning
+				how |= unix.O_EXCL
+			}
 			fd, errno = t.retryShort(func() (int, syscall.Errno) {
 				return openat(c.dirfd, name, backing|how, mode&07777)
 			})
+			if errno == syscall.EEXIST && flags&syscall.O_EXCL == 0 {
+				errno = syscall.ESTALE // the kernel looks again, and finds it
+			}
 			return errno
 		})
 		if errno != 0 {

@@ -62,7 +62,7 @@ func (n *node) ioctl(ctx context.Context, fd int, cmd uint32, input, output []by
 			return errno
 		}
 		if kind == ioctlSet {
-			return n.tree.id.run(c, true, call)
+			return n.tree.id.run(c, withGroups, call)
 		}
 		return call()
 	})

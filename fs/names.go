@@ -85,7 +85,13 @@ func (n *node) Rename(ctx context.Context, name string, newParent fusefs.InodeEm
 		return errno
 	}
 	defer p.release()
-	return n.tree.block(func() syscall.Errno {
+	rename := func() syscall.Errno {
 		return toErrno(unix.Renameat2(from.fd, name, p.fd, newName, uint(flags)))
+	}
+	return n.tree.block(func() syscall.Errno {
+		if flags&unix.RENAME_WHITEOUT != 0 {
+			return n.tree.id.run(callerOf(ctx), withCaps, rename) // whose the whiteout is
+		}
+		return rename()
 	})
 }

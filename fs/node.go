@@ -282,7 +282,7 @@ func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
 	defer p.release()
 	c := callerOf(ctx)
 	return n.tree.block(func() syscall.Errno {
-		return n.tree.id.runDenied(c, func() syscall.Errno {
+		return n.tree.id.run(c, withGroups, func() syscall.Errno {
 			return toErrno(unix.Faccessat2(n.tree.procFD, procName(p.fd), mask, unix.AT_EACCESS))
 		})
 	})

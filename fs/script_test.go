@@ -352,6 +352,8 @@ func renameScript(s *script) {
 	s.do(owner, "rename h1 h2 2")
 	s.do(super, "rename h1 wh 4") // RENAME_WHITEOUT
 	s.do(super, "lstat h1")
+	s.do(owner, "rename wh wh2 4")
+	s.do(super, "lstat wh")
 	s.do(owner, "rename nothing x")
 	s.do(owner, "rename h2 nothing/x")
 	s.do(owner, "rename h2 x 3")

@@ -103,8 +103,13 @@ func (n *node) changeXattr(ctx context.Context, attr string, change func(path st
 		fn := func() syscall.Errno { return toErrno(change(procPath(p.fd))) }
 		if strings.HasPrefix(attr, aclPrefix) {
 			// An ACL sets the mode, and whether set-group-id stays depends on
-			// who sets it (posix_acl_update_mode in Linux).
-			return n.tree.id.run(c, true, fn)
+			// who sets it (posix_acl_update_mode in Linux). Who may set it the
+			// kernel has checked only if it knows ACLs.
+			with := withGroups
+			if n.tree.opts.ACL {
+				with = withCaps
+			}
+			return n.tree.id.run(c, with, fn)
 		}
 		return fn()
 	})
