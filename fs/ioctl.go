@@ -19,15 +19,15 @@ const (
 
 // ioctls are those that are passed on. Everything else is refused: the daemon's
 // rights would let any user shut the backing down (FS_IOC_SHUTDOWN) or trim it.
+//
+// FS_IOC_GETVERSION is not among them: its number says long, callers and
+// filesystems mean int, and the kernel copies as much as the reply has, which
+// go-fuse (v2.12.1) sizes by the number: the caller's stack would be overwritten.
 var ioctls = map[uint32]ioctlKind{
 	unix.FS_IOC_GETFLAGS: ioctlGet, // lsattr
 	unix.FS_IOC_SETFLAGS: ioctlSet, // chattr
-	0x80046601:           ioctlGet, // FS_IOC32_GETFLAGS
-	0x40046602:           ioctlSet, // FS_IOC32_SETFLAGS
 	0x801c581f:           ioctlGet, // FS_IOC_FSGETXATTR: project id, extent size
 	0x401c5820:           ioctlSet, // FS_IOC_FSSETXATTR
-	0x80087601:           ioctlGet, // FS_IOC_GETVERSION: lsattr -v
-	0x80047601:           ioctlGet, // FS_IOC32_GETVERSION
 }
 
 var _ = (fusefs.FileIoctler)((*handle)(nil))

@@ -939,10 +939,8 @@ func flagsScript(s *script) {
 
 func ioctlScript(s *script) {
 	s.do(owner, "open f rw|creat 0644 f")
-	for _, cmd := range []string{"0x5801", "0xc0185879", "0x5421", "0x12345678"} { // unknown to the plain file, too
-		if cmd != "0xc0185879" { // FITRIM: refused by the mount on purpose
-			s.do(owner, "ioctl f %s", cmd)
-		}
+	for _, cmd := range []string{"0x5801", "0x5421", "0x12345678"} { // unknown to the plain file, too
+		s.do(owner, "ioctl f %s", cmd)
 	}
 	s.do(owner, "getflags f")
 }
