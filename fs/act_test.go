@@ -75,9 +75,10 @@ func actAs(t testing.TB, cred *syscall.Credential, job, dir string) string {
 }
 
 type actor struct {
-	users  map[string]chan func()
-	fds    map[string]int
-	ctimes map[string]unix.StatxTimestamp
+	users   map[string]chan func()
+	fds     map[string]int
+	marks   map[string]unix.Statx_t
+	running *exec.Cmd
 }
 
 func act(dir string) int {
@@ -99,7 +100,7 @@ func act(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	a := &actor{users: map[string]chan func(){}, fds: map[string]int{}, ctimes: map[string]unix.StatxTimestamp{}}
+	a := &actor{users: map[string]chan func(){}, fds: map[string]int{}, marks: map[string]unix.Statx_t{}}
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 1<<20)
 	out := bufio.NewWriter(os.Stdout)
@@ -231,6 +232,21 @@ func describe(st *unix.Statx_t) string {
 		s += fmt.Sprintf(" size %d", st.Size)
 	case unix.S_IFCHR, unix.S_IFBLK:
 		s += fmt.Sprintf(" dev %d,%d", st.Rdev_major, st.Rdev_minor)
+	}
+	return s
+}
+
+// moved says which of change, modification and access time are later in now.
+func moved(then, now unix.Statx_t) (s string) {
+	later := func(a, b unix.StatxTimestamp) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
+	if later(now.Ctime, then.Ctime) {
+		s += "c"
+	}
+	if later(now.Mtime, then.Mtime) {
+		s += "m"
+	}
+	if later(now.Atime, then.Atime) {
+		s += "a"
 	}
 	return s
 }
@@ -397,32 +413,26 @@ func (a *actor) call(name string, arg []string) string {
 			return result(err)
 		}
 		return result(nil, describe(&st))
-	case "mark": // NAME: remember the times, let the clock go on
-		var st unix.Statx_t
-		if err := unix.Statx(unix.AT_FDCWD, arg[0], unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st); err != nil {
-			return result(err)
+	case "mark": // NAME...: remember the times, let the clock go on
+		for _, name := range arg {
+			var st unix.Statx_t
+			if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st); err != nil {
+				return result(err)
+			}
+			a.marks[name] = st
 		}
-		a.ctimes[arg[0]] = st.Ctime
-		a.ctimes[arg[0]+" m"] = st.Mtime
-		a.ctimes[arg[0]+" a"] = st.Atime
 		time.Sleep(12 * time.Millisecond) // more than a tick of coarse kernel time
 		return "0"
-	case "moved": // NAME: which times are later than at mark
-		var st unix.Statx_t
-		if err := unix.Statx(unix.AT_FDCWD, arg[0], unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st); err != nil {
-			return result(err)
-		}
-		s := ""
-		for _, x := range []struct {
-			key, name string
-			now       unix.StatxTimestamp
-		}{{"", "c", st.Ctime}, {" m", "m", st.Mtime}, {" a", "a", st.Atime}} {
-			old := a.ctimes[arg[0]+x.key]
-			if x.now.Sec > old.Sec || x.now.Sec == old.Sec && x.now.Nsec > old.Nsec {
-				s += x.name
+	case "moved": // NAME...: which times are later than at mark
+		var s []string
+		for _, name := range arg {
+			var st unix.Statx_t
+			if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st); err != nil {
+				return result(err)
 			}
+			s = append(s, moved(a.marks[name], st))
 		}
-		return result(nil, "moved", s)
+		return result(nil, "moved", strings.Join(s, " "))
 	case "ls":
 		f, err := os.Open(arg[0])
 		if err != nil {
@@ -530,6 +540,23 @@ func (a *actor) call(name string, arg []string) string {
 			err = pe.Err
 		}
 		return result(err)
+	case "copy": // FROM TO
+		data, err := os.ReadFile(arg[0])
+		if err == nil {
+			err = os.WriteFile(arg[1], data, 0755)
+		}
+		return result(err)
+	case "run": // NAME, a copy of cat, which runs until stop
+		a.running = exec.Command("./" + arg[0])
+		if _, err := a.running.StdinPipe(); err != nil {
+			return result(err)
+		}
+		a.running.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		return result(a.running.Start())
+	case "stop":
+		a.running.Process.Kill()
+		a.running.Wait()
+		return "0"
 	case "reopen": // SLOT FLAGS: through /proc/self/fd
 		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", a.fd(arg[0])), openFlags(arg[1])|unix.O_CLOEXEC, 0)
 		if err == nil {

@@ -3,6 +3,8 @@ package fs_test
 import (
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Users of the scripts.
@@ -84,6 +86,7 @@ func subjects() map[string][]string {
 		"umask": umaskScript, "access": accessScript, "dates": datesScript, "mmap": mmapScript,
 		"groups": groupsScript, "ctimes": ctimesScript, "ioctl": ioctlScript,
 		"ranges": rangesScript,
+		"failures": failuresScript, "busy": busyScript,
 	}
 	out := make(map[string][]string, len(all))
 	for name, fn := range all {
@@ -363,6 +366,26 @@ func renameScript(s *script) {
 	s.do(super, "mkdir p1/locked 0755")
 	s.do(owner, "rename p1/locked p2/locked")
 	s.do(owner, "rename p1/locked p1/other")
+	// Directories between directories: links of the parents, and "..".
+	for _, to := range []string{"nothing", "empty", "file 2", "dir 2"} {
+		a, b := s.fresh("from"), s.fresh("into")
+		s.do(owner, "mkdir %s 0755", a)
+		s.do(owner, "mkdir %s/d 0755", a)
+		s.do(owner, "mkdir %s 0755", b)
+		typ, exchange, _ := strings.Cut(to, " ")
+		switch typ {
+		case "file":
+			s.do(owner, "mknod %s/d file 0644", b)
+		case "empty", "dir":
+			s.do(owner, "mkdir %s/d 0755", b)
+			s.do(owner, "open %s/d r|dir 0 over", b)
+		}
+		s.do(owner, "rename %s/d %s/d %s", a, b, max(exchange, "0"))
+		for _, name := range []string{"%s", "%[2]s", "%s/d", "%[2]s/d", "%[2]s/d/.."} {
+			s.do(owner, "stat "+name+"%.0[1]s%.0[2]s", a, b)
+		}
+		s.do(owner, "fstat over")
+	}
 	// Times.
 	s.do(owner, "open p1/f w|creat 0644")
 	s.do(owner, "mark p1")
@@ -530,7 +553,13 @@ func utimensScript(s *script) {
 func namesScript(s *script) {
 	s.do(owner, "open file w|creat 0644")
 	s.do(owner, "mkdir dir 0755")
-	for _, bad := range []string{long(255), long(256), "dir/" + long(255), "dir/" + long(256), longPath(4094), longPath(4095),
+	deep := "" // with one name of 255 bytes more as long as a path can be
+	for range unix.PathMax/256 - 1 {
+		deep += long(255)
+		s.do(owner, "mkdir %s 0755", deep)
+		deep += "/"
+	}
+	for _, bad := range []string{deep + long(255), deep + "./" + long(254), long(255), long(256), "dir/" + long(255), "dir/" + long(256), longPath(4094), longPath(4095),
 		longPath(4096), "file/x", "file/", "dir/nothing/x", "nothing", "nothing/", "dir/", "dir/.", "dir/..", "-"} {
 		for _, call := range []string{"lstat %s", "open %s r", "open %s w|creat 0644", "chmod %s 0755", "lchown %s -1 -1",
 			"mkdir %s 0755", "mknod %s fifo 0644", "symlink x %s", "link file %s", "link %s y1", "rename file %s", "rename %s file",
@@ -1136,4 +1165,59 @@ func ctimesScript(s *script) {
 		s.do(owner, "moved %s/f", d)
 		s.do(owner, "close w")
 	}
+}
+
+// failuresScript: a call that fails moves no times, nor does anything else.
+func failuresScript(s *script) {
+	s.do(owner, "mkdir d 0755")
+	s.do(owner, "mkdir d/sub 0755")
+	s.do(owner, "open d/f w|creat 0644")
+	s.do(owner, "symlink f d/l")
+	s.do(owner, "open mine w|creat 0666")
+	s.do(owner, "mark d d/sub d/f d/l mine")
+	calls := []string{"mkdir d/%s 0755", "mknod d/%s fifo 0644", "mknod d/%s file 0644", "symlink x d/%s", "open d/%s w|creat|excl 0644",
+		"link mine d/%s", "link d/f d/%s", "rename mine d/%s 1", "rename d/f d/%s 1", "bind d/%s"}
+	var failing []string
+	for _, call := range calls {
+		for _, name := range []string{"f", "l", "sub"} {
+			failing = append(failing, owner+" "+fmt.Sprintf(call, name))
+		}
+		failing = append(failing, other+" "+fmt.Sprintf(call, "new"))
+	}
+	for _, call := range []string{"rename d/f d/sub", "rename d/sub d/f", "rename d d/sub", "rename d/sub/none d/x", "rmdir d/f", "rmdir d", "rmdir d/none",
+		"unlink d/sub", "unlink d/none", "truncate d/f -1", "truncate d/sub 0", "open d/sub w", "open d/f r|dir", "open d/l r|nofollow",
+		"removexattr d/f user.none", "setxattr d/f user.none v 2", "setxattr d/f user.big *65537", "utimens d/f omit omit", "rename d/f d/f"} {
+		failing = append(failing, owner+" "+call)
+	}
+	for _, call := range []string{"chmod d/f 0600", "chmod d 0777", "lchown d/f 1003 -1", "lchown d/l 1003 -1", "truncate d/f 5", "open d/f w|trunc", "utimens d/f 1.1 2.2",
+		"utimens d/f now now", "lutimens d/l now now", "setxattr d/f user.a b", "rename d/f d/g", "rename d/f d/sub/f", "rename mine d/f", "unlink d/f", "rmdir d/sub",
+		"link d/f d/sub/g", "rename d/f d/l 2", "open d rw|tmpfile 0644"} {
+		failing = append(failing, other+" "+call)
+	}
+	for _, step := range failing {
+		user, call, _ := strings.Cut(step, " ")
+		s.do(user, "%s", call)
+		s.do(super, "moved d d/sub d/f d/l mine")
+	}
+	s.do(super, "ls d")
+	s.do(super, "lstat d/f")
+}
+
+// busyScript: what is being executed cannot be written, but have other names.
+func busyScript(s *script) {
+	s.do(super, "copy /bin/cat exe")
+	s.do(super, "chmod exe 0777")
+	s.do(owner, "run exe")
+	for _, user := range []string{super, owner} {
+		for _, call := range []string{"open exe w", "open exe rw", "open exe w|append", "open exe w|trunc", "open exe w|creat|trunc 0644", "truncate exe 0", "truncate exe 5",
+			"open exe r", "chmod exe 0755", "setxattr exe user.a v", "utimens exe now now", "link exe exe2", "rename exe2 exe3", "unlink exe3", "stat exe"} {
+			s.do(user, "%s", call)
+		}
+	}
+	s.do(super, "link exe other")
+	s.do(super, "unlink exe")
+	s.do(super, "truncate other 0")
+	s.do(super, "stop")
+	s.do(super, "truncate other 0")
+	s.do(super, "stat other")
 }
