@@ -82,7 +82,9 @@ func New(tree Tree, mountpoint string, o Options) (*Mount, error) {
 		return nil, err
 	}
 	m := &Mount{transport: transport, reason: reason, log: o.Log, served: make(chan struct{})}
+	go watchMonitor(m.served) // ends with the mount, on its own
 	if err := m.start(c, tree, abs, &o); err != nil {
+		close(m.served)
 		return nil, err
 	}
 	m.log.WithFields(logrus.Fields{

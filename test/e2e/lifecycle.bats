@@ -140,3 +140,16 @@ ends_with() {
 	umount "$BATS_TEST_TMPDIR/second"
 	await_exit "$second"
 }
+
+# Go 1.26 can take a minute to stop the world if its monitor sleeps meanwhile; see
+# mount/monitor.go. Timers keep that awake, which shows in an idle daemon.
+@test "an idle daemon's monitor looks in every now and then" {
+	expect_no_io
+	mount_fs
+	switches() { awk '$1 == "voluntary_ctxt_switches:" {n += $2} END {print n}' /proc/"$daemon"/task/*/status; }
+	local before
+	before=$(switches)
+	# shellcheck disable=SC2317 # called by await
+	awake() { [ "$(switches)" -ge $((before + 20)) ]; }
+	await 10 awake
+}
