@@ -16,14 +16,17 @@ const monitorTick = 100 * time.Millisecond
 // a thread that begins to wait for requests while garbage is collected can keep
 // all others from running for that minute. Go 1.25 has not got this; once no
 // supported version has, this can go.
+//
+// The timer is set when watchMonitor returns: a goroutine with a ticker may not
+// get to run before the first stop.
 func watchMonitor(done <-chan struct{}) {
-	tick := time.NewTicker(monitorTick)
-	defer tick.Stop()
-	for {
+	var t *time.Timer
+	t = time.AfterFunc(time.Hour, func() {
 		select {
-		case <-tick.C:
 		case <-done:
-			return
+		default:
+			t.Reset(monitorTick)
 		}
-	}
+	})
+	t.Reset(monitorTick)
 }

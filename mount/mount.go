@@ -82,7 +82,7 @@ func New(tree Tree, mountpoint string, o Options) (*Mount, error) {
 		return nil, err
 	}
 	m := &Mount{transport: transport, reason: reason, log: o.Log, served: make(chan struct{})}
-	go watchMonitor(m.served) // ends with the mount, on its own
+	watchMonitor(m.served)
 	if err := m.start(c, tree, abs, &o); err != nil {
 		close(m.served)
 		return nil, err
