@@ -39,8 +39,25 @@ func (e *Error) Error() string {
 	return e.msg
 }
 
-// Hint is a sentence that says what the user can do, or "".
-func (e *Error) Hint() string { return e.hint }
+// Hint is a sentence that says what the user can do.
+func (e *Error) Hint() string {
+	if e.hint != "" {
+		return e.hint
+	}
+	return kindHints[e.kind]
+}
+
+// kindHints are for errors that know nothing better.
+var kindHints = map[error]string{
+	ErrSource:     "the arguments are SOURCE MOUNTPOINT: two directories, in this order",
+	ErrMountpoint: "name a directory of your own that exists and is empty",
+	ErrStale:      "unmount it: umount -l MOUNTPOINT",
+	ErrDeadlock:   "choose a mountpoint outside the source",
+	ErrOption:     "leave it out",
+	ErrPrivilege:  "\"uringfs doctor\" says what this host permits",
+	ErrTransport:  "use transport=auto or transport=dev",
+	ErrNotOurs:    "findmnt -t fuse.uringfs lists the mounts of uringfs",
+}
 
 // Unwrap makes errors.Is find the kind and the cause.
 func (e *Error) Unwrap() []error {

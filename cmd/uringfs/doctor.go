@@ -29,7 +29,7 @@ with a remedy where there is one. The exit status is 0 if a mount can work, and
 			if len(args) > 1 {
 				return usageError("uringfs doctor [SOURCE]", "doctor takes one SOURCE at most")
 			}
-			return nil
+			return notEmpty("uringfs doctor [SOURCE]", args...)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source := ""

@@ -56,6 +56,22 @@ A SOURCE that is named like a subcommand is written with a slash: ./stats
 Exit codes and all the rest: man uringfs
 `
 
+// newHelpCommand prints the help of a command or a topic, and refuses others.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [options|COMMAND]",
+		Short: "print help",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			topic, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError("\"uringfs help\" lists the commands, \"uringfs help options\" the options",
+					"there is no help on %q", strings.Join(args, " "))
+			}
+			return topic.Help()
+		},
+	}
+}
+
 // newOptionsTopic is the help topic with all -o words.
 func newOptionsTopic() *cobra.Command {
 	return &cobra.Command{Use: "options", Short: "list the -o options", Long: optionsHelp()}

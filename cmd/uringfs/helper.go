@@ -53,7 +53,7 @@ func newHelperCommand(child *daemon.Child) *cobra.Command {
 	flags.BoolVarP(&verbose, "verbose", "v", false, "ignored")
 	flags.StringVarP(&fsType, "type", "t", "", "filesystem type")
 	flags.StringVarP(&namespace, "namespace", "N", "", "refused")
-	f.log.Level, f.log.Format, f.control = "info", "text", "auto"
+	f.defaults()
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageError("see mount.uringfs(8)", "%w", err)
 	})

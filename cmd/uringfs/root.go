@@ -44,11 +44,11 @@ func newRootCommand(child *daemon.Child) *cobra.Command {
 	f.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&f.version, "version", "V", false, "print the version and exit")
 	cmd.SetHelpTemplate("{{.Long}}")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError("see \"uringfs --help\"", "%w", err)
-	})
+	cmd.SetHelpCommand(newHelpCommand())
+	cmd.CompletionOptions.DisableDefaultCmd = true // ours refuses unknown shells
+	cmd.SetFlagErrorFunc(flagError)
 	completeMountFlags(cmd)
-	cmd.AddCommand(newUmountCommand(), newStatsCommand(), newDoctorCommand(), newOptionsTopic())
+	cmd.AddCommand(newUmountCommand(), newStatsCommand(), newDoctorCommand(), newOptionsTopic(), newCompletionCommand())
 	return cmd
 }
 
@@ -57,10 +57,20 @@ func (f *mountFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.foreground, "foreground", "f", false, "stay in the foreground and log to stderr")
 	flags.BoolVarP(&f.debug, "debug", "d", false, "log every request; implies -f")
 	flags.StringArrayVarP(&f.options, "options", "o", nil, "mount options, see \"uringfs help options\"")
-	flags.StringVar(&f.log.Level, "log-level", "info", "least level logged: error, warning, info or debug")
-	flags.StringVar(&f.log.Format, "log-format", "text", "text or json")
-	flags.StringVar(&f.log.File, "log-file", "", "log to this file (default: stderr with -f, else syslog)")
-	flags.StringVar(&f.control, "control", "auto", "path of the socket for \"uringfs stats\", auto or none")
+	f.defaults()
+	flags.Var(&text{&f.log.Level, "LEVEL", logLevels}, "log-level", "least level logged: error, warning, info or debug")
+	flags.Var(&text{&f.log.Format, "FORMAT", logFormats}, "log-format", "text or json")
+	flags.Var(&text{&f.log.File, "PATH", nil}, "log-file", "log to this file (default: stderr with -f, else syslog)")
+	flags.Var(&text{&f.control, "PATH", nil}, "control", "path of the socket for \"uringfs stats\", auto or none")
+}
+
+var (
+	logLevels  = []string{"error", "warning", "info", "debug"}
+	logFormats = []string{"text", "json"}
+)
+
+func (f *mountFlags) defaults() {
+	f.log.Level, f.log.Format, f.control = "info", "text", controlAuto
 }
 
 // settings reads all -o words.
@@ -92,8 +102,8 @@ func completeMountFlags(cmd *cobra.Command) {
 		}
 	}
 	for name, complete := range map[string]func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective){
-		"log-level":  fixed("error", "warning", "info", "debug"),
-		"log-format": fixed("text", "json"),
+		"log-level":  fixed(logLevels...),
+		"log-format": fixed(logFormats...),
 		"options":    completeOptions,
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(name, complete); err != nil {

@@ -25,7 +25,7 @@ func checkArgs(args []string) (source, mountpoint string, err error) {
 	case 1:
 		return "", "", usageError(hint, "no MOUNTPOINT given after %q", args[0])
 	case 2:
-		return args[0], args[1], nil
+		return args[0], args[1], notEmpty(hint, args...)
 	}
 	return "", "", usageError(hint, "%q comes after SOURCE and MOUNTPOINT", args[2])
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -38,13 +39,25 @@ func (f *mountFlags) mount(s *option.Settings, args []string, child *daemon.Chil
 	if !f.foreground && child == nil {
 		return inBackground()
 	}
+	if f.control != controlAuto && f.control != controlNone {
+		// The process changes its directory before long.
+		if f.control, err = filepath.Abs(f.control); err != nil {
+			return fmt.Errorf("--control: %w", err)
+		}
+	}
 	f.log.Background = child != nil
 	log, err := logging.Open(f.log)
 	if err != nil {
-		return usageError("", "%w", err)
+		return usageError("name a file in a directory that exists and may be written to, or leave --log-file out", "%w", err)
 	}
 	return (&session{settings: s, source: source, mountpoint: mountpoint, control: f.control, log: log, child: child}).run()
 }
+
+// What --control may be beside a path.
+const (
+	controlAuto = "auto"
+	controlNone = "none"
+)
 
 // A session is one mount from start to end.
 type session struct {
@@ -82,11 +95,10 @@ func (s *session) run() error {
 		err = s.ready()
 	}
 	if err != nil {
-		_, unmountErr := s.mount.Unmount(s.settings.Stages)
-		return errors.Join(err, unmountErr)
+		s.end(s.mount.Unmount(s.settings.Stages)) // which logs its own failures
+		return err
 	}
-	outcome, err := s.serve()
-	return s.end(outcome, err)
+	return s.end(s.serve())
 }
 
 // start brings everything up to the usable mount.
@@ -110,30 +122,55 @@ func (s *session) start() error {
 		// The other transport lives on rings.
 		o.Transport = mount.TransportDev
 	}
-	if s.backend, err = openBackend(s.source, s.settings, o.Log); err != nil {
+	if err := s.openControl(); err != nil {
 		return err
 	}
-	if s.interrupted() {
-		return errors.Join(errInterrupted, s.backend.Close(context.Background()))
+	if s.backend, err = openBackend(s.source, s.settings, o.Log); err != nil {
+		return errors.Join(err, s.socket.Close())
 	}
-	if s.mount, err = mount.New(s.backend.tree, s.mountpoint, o); err != nil {
-		return errors.Join(err, s.backend.Close(context.Background()))
+	if s.interrupted() {
+		err = errInterrupted
+	} else {
+		s.mount, err = mount.New(s.backend.tree, s.mountpoint, o)
+	}
+	if err != nil {
+		return errors.Join(err, s.backend.Close(context.Background()), s.socket.Close())
 	}
 	s.began = time.Now()
+	s.serveControl()
 	if transport, _ := s.mount.Transport(); transport == mount.TransportUring && os.Getenv("GOMAXPROCS") == "" {
 		moreProcessors()
 	}
-	if s.control != "none" {
-		path := s.control
-		if path == "auto" {
-			path = control.Path(s.mount.Info().Device)
-		}
-		// The mount is worth having without its counters.
-		if s.socket, err = control.Listen(path, func() any { return s.snapshot() }); err != nil {
+	return nil
+}
+
+// openControl opens the socket for "uringfs stats" that --control names, if it
+// names one.
+func (s *session) openControl() (err error) {
+	if s.control == controlAuto || s.control == controlNone {
+		return nil
+	}
+	if control.Alive(s.control) {
+		return usageError("choose another path", "--control=%s: another process listens there", s.control)
+	}
+	if s.socket, err = control.Listen(s.control); err != nil {
+		return usageError("name a path in a directory of your own", "--control=%s: %w", s.control, err)
+	}
+	return nil
+}
+
+// serveControl answers on that socket, or on one named after the connection,
+// without which the mount is worth having, too.
+func (s *session) serveControl() {
+	if s.control == controlAuto {
+		var err error
+		if s.socket, err = control.Listen(control.Path(s.mount.Info().Device)); err != nil {
 			s.log.WithError(err).Warn("no socket for \"uringfs stats\"")
 		}
 	}
-	return nil
+	if s.socket != nil {
+		s.socket.Serve(func() any { return s.snapshot() })
+	}
 }
 
 // moreProcessors lets as many threads wait in system calls for long as requests

@@ -33,14 +33,14 @@ Example: how many operations has the ring completed?
 			if len(args) != 1 {
 				return usageError("uringfs stats MOUNTPOINT", "stats takes one MOUNTPOINT")
 			}
-			return nil
+			return notEmpty("uringfs stats MOUNTPOINT", args...)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return printStats(cmd.OutOrStdout(), args[0], field, socket)
 		},
 	}
-	cmd.Flags().StringVar(&field, "field", "", "print one value only, such as reactor.completed")
-	cmd.Flags().StringVar(&socket, "control", "", "the socket, if the mount was given one")
+	cmd.Flags().Var(&text{&field, "NAME", nil}, "field", "print one value only, such as reactor.completed")
+	cmd.Flags().Var(&text{&socket, "PATH", nil}, "control", "the socket, if the mount was given one")
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,12 +37,16 @@ Unmounts and waits for the daemon to end. A mount whose daemon is gone
 			if len(args) == 0 {
 				return usageError("uringfs umount MOUNTPOINT", "umount takes at least one MOUNTPOINT")
 			}
-			return nil
+			return notEmpty("uringfs umount MOUNTPOINT", args...)
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var failed error
 			for _, mountpoint := range args {
-				failed = errors.Join(failed, umount(mountpoint, lazy, force))
+				err := umount(mountpoint, lazy, force)
+				if err != nil && failed != nil {
+					printError(cmd.ErrOrStderr(), failed)
+				}
+				failed = cmp.Or(err, failed)
 			}
 			return failed
 		},

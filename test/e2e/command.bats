@@ -4,13 +4,13 @@
 load helpers
 
 # says STATUS TEXT COMMAND... fails unless the command ends with the status and
-# its standard error begins with "uringfs: " and holds the text.
+# says two lines: one that begins with "uringfs: " and holds the text, and a hint.
 says() {
 	local want=$1 text=$2
 	shift 2
 	run --separate-stderr timeout 20 "$@"
 	# shellcheck disable=SC2154 # set by run
-	[[ $status -eq $want && $stderr == "uringfs: "*"$text"* ]] || {
+	[[ $status -eq $want && ${stderr_lines[0]} == "uringfs: "*"$text"* && ${stderr_lines[1]} == "hint: "?* && ${#stderr_lines[@]} -eq 2 ]] || {
 		echo "status $status, said: $stderr" >&2
 		return 1
 	}
@@ -37,9 +37,18 @@ says() {
 		says 1 "MOUNTPOINT" "$URINGFS" $f "$source"
 		says 1 "comes after" "$URINGFS" $f "$source" "$mnt" more
 		says 1 "unknown flag" "$URINGFS" $f --no-such-flag "$source" "$mnt"
-		says 1 "log-level" "$URINGFS" $f --log-level=shout "$source" "$mnt"
-		says 1 "log-format" "$URINGFS" $f --log-format=xml "$source" "$mnt"
+		says 1 "is empty" "$URINGFS" $f "" "$mnt"
+		says 1 "is empty" "$URINGFS" $f "$source" ""
+		says 1 "log-level=shout: no such" "$URINGFS" $f --log-level=shout "$source" "$mnt"
+		says 1 "log-level=panic: no such" "$URINGFS" $f --log-level=panic "$source" "$mnt"
+		says 1 "log-format=xml: no such" "$URINGFS" $f --log-format=xml "$source" "$mnt"
+		says 1 "log-file=: it needs" "$URINGFS" $f --log-file= "$source" "$mnt"
 		says 1 "log file" "$URINGFS" $f --log-file=/nonexistent/log "$source" "$mnt"
+		says 1 "log file" "$URINGFS" $f --log-file="$top/full" "$source" "$mnt"
+		says 1 "control=: it needs" "$URINGFS" $f --control= "$source" "$mnt"
+		says 1 "/nonexistent/dir" "$URINGFS" $f --control=/nonexistent/dir/socket "$source" "$mnt"
+		says 1 "no socket is there" "$URINGFS" $f --control="$top/full/file" "$source" "$mnt"
+		says 1 "foreground=maybe: it takes no value" "$URINGFS" $f --foreground=maybe "$source" "$mnt"
 		says 10 "no such file" "$URINGFS" $f "$top/missing" "$mnt"
 		says 10 "not a directory" "$URINGFS" $f "$top/full/file" "$mnt"
 		says 11 "no such file" "$URINGFS" $f "$source" "$top/missing"
@@ -48,6 +57,27 @@ says() {
 		says 13 "deadlock" "$URINGFS" $f "$source" "$source/below"
 		says 13 "deadlock" "$URINGFS" $f / "$mnt"
 	done
+}
+
+@test "subcommands refuse what they do not know, with a hint" {
+	expect_no_io
+	says 1 "at least one MOUNTPOINT" "$URINGFS" umount
+	says 1 "unknown flag: --lzay" "$URINGFS" umount --lzay "$mnt"
+	says 1 "lazy=maybe: it takes no value" "$URINGFS" umount --lazy=maybe "$mnt"
+	says 1 "is empty" "$URINGFS" umount ""
+	says 1 "one MOUNTPOINT" "$URINGFS" stats
+	says 1 "one MOUNTPOINT" "$URINGFS" stats "$mnt" "$mnt"
+	says 1 "is empty" "$URINGFS" stats ""
+	says 1 "field=: it needs" "$URINGFS" stats --field= "$mnt"
+	says 22 "no such file" "$URINGFS" stats --control "$top/missing" "$mnt"
+	says 1 "one SOURCE" "$URINGFS" doctor a b
+	says 1 "is empty" "$URINGFS" doctor ""
+	says 1 "unknown flag: --jsn" "$URINGFS" doctor --jsn
+	says 1 "json=x: it takes no value" "$URINGFS" doctor --json=x
+	says 1 "name of one shell" "$URINGFS" completion
+	says 1 'no completions for "tcsh"' "$URINGFS" completion tcsh
+	says 1 'no help on "nonsense"' "$URINGFS" help nonsense
+	says 10 '"umuont": no such file' "$URINGFS" umuont "$mnt"
 }
 
 @test "a mount that would propagate into its own source is refused" {
@@ -134,6 +164,16 @@ says() {
 	"$URINGFS" --control "$top/socket" "$source" "$mnt" 3>&-
 	[ "$("$URINGFS" stats --control "$top/socket" --field mountpoint "$mnt")" = "$mnt" ]
 	daemon=$("$URINGFS" stats --control "$top/socket" --field pid "$mnt") fds_at_start=99
+	umount "$mnt"
+	await_exit "$daemon"
+	[ ! -e "$top/socket" ]
+	# A relative path is one of the directory the command was given in, and a
+	# socket that is in use stays.
+	mkdir "$top/second"
+	(cd "$top" && "$URINGFS" --control socket "$source" "$mnt" 3>&-)
+	run -1 "$URINGFS" --control "$top/socket" "$source" "$top/second"
+	[[ $output == *"another process listens"* ]]
+	daemon=$("$URINGFS" stats --control "$top/socket" --field pid "$mnt")
 	umount "$mnt"
 	await_exit "$daemon"
 	[ ! -e "$top/socket" ]

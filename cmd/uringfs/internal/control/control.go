@@ -67,22 +67,20 @@ func Find(connection uint32, uid int) string {
 // maxDocument bounds what a peer can make Get keep, in bytes.
 const maxDocument = 1 << 20
 
-// A Server hands out the document that snapshot makes, to this user and root.
+// A Server hands documents out, to this user and root.
 type Server struct {
 	listener *net.UnixListener
-	snapshot func() any
-	done     chan struct{} // closed when serve has ended
+	done     chan struct{} // closed when serve has ended; nil before Serve
 }
 
-// Listen serves snapshot at path. Close ends it. A socket that a dead process
-// left there is replaced.
-func Listen(path string, snapshot func() any) (*Server, error) {
+// Listen makes a socket at path, whose clients wait for Serve. Close ends it. A
+// socket that a dead process left there is replaced.
+func Listen(path string) (*Server, error) {
 	if err := makeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	// The connection number is ours, so a file of that name is left over.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("replace the control socket: %w", err)
+	if err := clear(path); err != nil {
+		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -92,10 +90,43 @@ func Listen(path string, snapshot func() any) (*Server, error) {
 		l.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	s := &Server{listener: l, snapshot: snapshot, done: make(chan struct{})}
+	return &Server{listener: l}, nil
+}
+
+// Serve answers clients with the document that snapshot makes, from now on. It
+// is called once.
+func (s *Server) Serve(snapshot func() any) {
+	s.done = make(chan struct{})
 	// Ends when Close closes the listener; Close waits for it.
-	go s.serve()
-	return s, nil
+	go s.serve(snapshot)
+}
+
+// clear makes room for a socket at path. Nothing but a socket is removed.
+func clear(path string) error {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return fmt.Errorf("control socket: %w", err)
+	case st.Mode&unix.S_IFMT != unix.S_IFSOCK:
+		return errors.New("control socket: a file that is no socket is there")
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("replace the control socket: %w", err)
+	}
+	return nil
+}
+
+// Alive says whether a process listens at path.
+func Alive(path string) bool {
+	conn, err := net.DialTimeout("unix", path, ioTimeout)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // makeDir makes the directory of the sockets, and refuses one that another user
@@ -114,7 +145,7 @@ func makeDir(dir string) error {
 	return nil
 }
 
-func (s *Server) serve() {
+func (s *Server) serve(snapshot func() any) {
 	defer close(s.done)
 	for {
 		conn, err := s.listener.Accept()
@@ -125,7 +156,7 @@ func (s *Server) serve() {
 		conn.SetDeadline(time.Now().Add(ioTimeout))
 		encoder := json.NewEncoder(conn)
 		encoder.SetIndent("", "  ")
-		encoder.Encode(s.snapshot())
+		encoder.Encode(snapshot())
 		conn.Close()
 	}
 }
@@ -137,7 +168,9 @@ func (s *Server) Close() error {
 		return nil
 	}
 	err := s.listener.Close()
-	<-s.done
+	if s.done != nil {
+		<-s.done
+	}
 	return err
 }
 

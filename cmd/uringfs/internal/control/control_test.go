@@ -9,11 +9,24 @@ import (
 
 func TestGetReturnsTheSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s", "1.sock")
-	s, err := Listen(path, func() any { return map[string]int{"completed": 7} })
+	s, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if !Alive(path) || Alive(path+"x") {
+		t.Error("Alive does not tell whether somebody listens")
+	}
+	// The first comes before Serve, and waits.
+	early := make(chan error, 1) // the one result
+	go func() {
+		var got map[string]int
+		early <- Get(path, &got)
+	}()
+	s.Serve(func() any { return map[string]int{"completed": 7} })
+	if err := <-early; err != nil {
+		t.Error(err)
+	}
 	for range 3 {
 		var got map[string]int
 		if err := Get(path, &got); err != nil || got["completed"] != 7 {
@@ -24,7 +37,7 @@ func TestGetReturnsTheSnapshot(t *testing.T) {
 
 func TestCloseRemovesTheSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s", "1.sock")
-	s, err := Listen(path, func() any { return nil })
+	s, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +63,7 @@ func TestLeftOverSocketIsReplaced(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	s, err := Listen(path, func() any { return nil })
+	s, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +82,23 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 	if err := os.Chown(dir, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := Listen(filepath.Join(dir, "1.sock"), func() any { return nil }); err == nil {
+	if s, err := Listen(filepath.Join(dir, "1.sock")); err == nil {
 		s.Close()
 		t.Error("a directory of another user was used")
+	}
+}
+
+// TestOtherFilesAreLeftAlone: a path on the command line may be a slip.
+func TestOtherFilesAreLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Listen(path); err == nil {
+		s.Close()
+		t.Error("a file was replaced by a socket")
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "x" {
+		t.Errorf("the file: %q, %v", text, err)
 	}
 }
