@@ -19,10 +19,16 @@ const (
 	DefaultMaxWrite = 1 << 20
 	// MinMaxWrite is the least max_write in bytes, one page.
 	MinMaxWrite = 4096
+	// MaxMaxWrite is the largest max_write and max_read in bytes: what the
+	// kernel's fs.fuse.max_pages_limit can be raised to.
+	MaxMaxWrite = math.MaxUint16 * 4096
 	// MinMaxWriteUring is the least max_write in bytes with which the kernel
 	// may be offered FUSE-over-io_uring. Linux 6.18 hits a BUG() when a
 	// request (an xattr of 64 KiB, say) does not fit a ring's payload.
 	MinMaxWriteUring = 128 << 10
+
+	// maxFSName is in bytes; mount(2) takes a path there.
+	maxFSName = unix.PathMax - 1
 
 	// maxUringDepth is what the kernel's accounting of background requests
 	// could ever fill.
@@ -173,20 +179,26 @@ func (o *Options) validate() error {
 		return &Error{kind: ErrOption, msg: fmt.Sprintf(format, args...), hint: hint}
 	}
 	switch {
+	case o.MaxWrite > MaxMaxWrite:
+		return bad("leave max_write out for 1M", "max_write=%d is above the kernel's most, %d bytes", o.MaxWrite, MaxMaxWrite)
+	case o.MaxRead > MaxMaxWrite:
+		return bad("leave max_read out for the value of max_write", "max_read=%d is above the kernel's most, %d bytes", o.MaxRead, MaxMaxWrite)
 	case o.MaxWrite < MinMaxWrite:
-		return bad("", "max_write=%d is below the page size of %d bytes", o.MaxWrite, MinMaxWrite)
+		return bad("leave max_write out for 1M", "max_write=%d is below the page size of %d bytes", o.MaxWrite, MinMaxWrite)
 	case o.MaxRead < MinMaxWrite:
-		return bad("", "max_read=%d is below the page size of %d bytes", o.MaxRead, MinMaxWrite)
+		return bad("leave max_read out for the value of max_write", "max_read=%d is below the page size of %d bytes", o.MaxRead, MinMaxWrite)
 	case o.MaxBackground < MinMaxBackground || o.MaxBackground > math.MaxUint16:
-		return bad("", "max_background=%d is not between %d and %d", o.MaxBackground, MinMaxBackground, math.MaxUint16)
+		return bad("leave max_background out for 256", "max_background=%d is not between %d and %d", o.MaxBackground, MinMaxBackground, math.MaxUint16)
 	case o.CongestionThreshold < 0 || o.CongestionThreshold > o.MaxBackground:
-		return bad("", "congestion_threshold=%d is above max_background=%d", o.CongestionThreshold, o.MaxBackground)
+		return bad("leave congestion_threshold out for three quarters of that", "congestion_threshold=%d is above max_background=%d", o.CongestionThreshold, o.MaxBackground)
 	case o.UringDepth < 0 || o.UringDepth > maxUringDepth:
-		return bad("", "uring_depth=%d is not between 1 and %d", o.UringDepth, maxUringDepth)
+		return bad("leave uring_depth out for 1024", "uring_depth=%d is not between 1 and %d", o.UringDepth, maxUringDepth)
 	case o.MaxReadAhead < 0:
-		return bad("", "max_readahead=%d is negative", o.MaxReadAhead)
+		return bad("leave max_readahead out for the kernel's choice", "max_readahead=%d is negative", o.MaxReadAhead)
 	case strings.ContainsAny(o.Subtype, ",/\n\\") || strings.ContainsAny(o.FSName, "\n"):
-		return bad("", "subtype=%q or fsname=%q has a character that /proc/mounts cannot show", o.Subtype, o.FSName)
+		return bad("use letters and digits", "subtype=%q or fsname=%q has a character that /proc/mounts cannot show", o.Subtype, o.FSName)
+	case len(o.FSName) > maxFSName:
+		return bad("shorten it", "fsname is longer than %d bytes", maxFSName)
 	case o.Transport == TransportUring && o.MaxWrite < MinMaxWriteUring:
 		return bad("leave max_write out, or use transport=dev",
 			"transport=uring needs max_write of at least %d bytes, not %d: smaller buffers crash the kernel on large xattrs", MinMaxWriteUring, o.MaxWrite)

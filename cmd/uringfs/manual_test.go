@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -38,6 +39,12 @@ func TestManualListsEveryMountOption(t *testing.T) {
 	for _, form := range known {
 		if !slices.Contains(documented, form) {
 			t.Errorf("the manual lacks %s", form)
+		}
+	}
+	for _, o := range option.All() {
+		entry := fmt.Sprintf(".B %s\n%s%s.\n", o.Form(), strings.ToUpper(o.Help[:1]), o.Help[1:])
+		if o.Group != option.Ignored && !strings.Contains(section(t, "MOUNT OPTIONS"), entry) {
+			t.Errorf("the manual says something else than the help on %s", o.Form())
 		}
 	}
 	// The preface shows the prefixes and units in bold as well.

@@ -6,7 +6,7 @@ import "strings"
 // that name is the beginning of, if there is one near enough to be meant.
 func nearest(name string) *Option {
 	var best *Option
-	limit := max(2, len(name)/3)
+	limit := max(min(2, len(name)/2), len(name)/3)
 	for _, o := range All() {
 		if d := distance(name, o.Name); d <= limit {
 			best, limit = o, d-1

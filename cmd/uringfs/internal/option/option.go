@@ -1,6 +1,7 @@
 package option
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,8 @@ type Option struct {
 	Arg string
 	// Values are the only values accepted, if not nil.
 	Values []string
+	// Loose words may carry a value all the same, which does not matter.
+	Loose bool
 	// Help is one clause, lower case, without a full stop.
 	Help string
 	// Group is the heading under which the manual shows it.
@@ -101,14 +104,16 @@ func (s *Settings) Apply(words string, sloppy bool) error {
 func (s *Settings) apply(word string) error {
 	name, value, hasValue := strings.Cut(word, "=")
 	// Comments for other programs, systemd's above all: mount(8).
-	if name == "" || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") {
+	if word == "" || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") {
 		return nil
 	}
 	if reason, ok := refused[name]; ok {
-		return &Error{msg: fmt.Sprintf("option %q: %s", name, reason.why), hint: reason.instead}
+		return &Error{msg: fmt.Sprintf("option %q: %s", name, reason.why), hint: cmp.Or(reason.instead, "leave it out")}
 	}
 	o := find(name)
 	switch {
+	case name == "":
+		return &Error{msg: fmt.Sprintf("option %q has no name", word), hint: "\"uringfs help options\" lists them all"}
 	case o == nil:
 		e := &Error{unknown: true, msg: fmt.Sprintf("unknown option %q", name), hint: "\"uringfs help options\" lists them all"}
 		if near := nearest(name); near != nil {
@@ -117,7 +122,7 @@ func (s *Settings) apply(word string) error {
 		return e
 	case o.takesValue() && (!hasValue || value == ""):
 		return &Error{msg: fmt.Sprintf("option %q needs a value", name), hint: "write " + o.Form()}
-	case !o.takesValue() && hasValue:
+	case !o.takesValue() && hasValue && !o.Loose:
 		return &Error{msg: fmt.Sprintf("option %q takes no value", name), hint: "write " + name}
 	case o.Values != nil && !slices.Contains(o.Values, value):
 		return &Error{msg: fmt.Sprintf("%s=%s: no such value", name, value), hint: "write " + o.Form()}

@@ -2,6 +2,7 @@ package option
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -33,6 +34,17 @@ func setCount(to *int, value string) (err error) {
 	*to, err = parseCount(value)
 	if err == nil && *to == 0 {
 		err = errors.New("must be more than 0")
+	}
+	return err
+}
+
+// maxWorkers is more than a kernel lets a process have by default.
+const maxWorkers = 32768
+
+func setWorkers(to *int, value string) error {
+	err := setCount(to, value)
+	if err == nil && *to > maxWorkers {
+		err = fmt.Errorf("more than %d", maxWorkers)
 	}
 	return err
 }

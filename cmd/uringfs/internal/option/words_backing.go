@@ -24,5 +24,5 @@ var backingWords = []*Option{
 	{Name: "io_timeout", Arg: "SECONDS", Group: Backing, Help: "a read or write that takes longer gives ETIMEDOUT, and the mount goes on (default: none)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Reactor.Timeout, v) }},
 	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most threads for a SOURCE that blocks, such as NFS or FUSE (default: 256)",
-		set: func(s *Settings, v string) error { return setCount(&s.Reactor.Workers, v) }},
+		set: func(s *Settings, v string) error { return setWorkers(&s.Reactor.Workers, v) }},
 }
