@@ -12,7 +12,7 @@ import (
 )
 
 func TestExitCodes(t *testing.T) {
-	_, err := (&mountFlags{options: []string{"alow_other"}}).settings(false)
+	_, err := (&mountFlags{options: []string{"alow_other"}}).settings(option.Default(), false)
 	cases := []struct {
 		name string
 		err  error

@@ -4,14 +4,30 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/option"
+	"github.com/uringfs/uringfs/mount"
 )
 
 // isMountHelper says whether the program was called by mount(8), which looks for
 // /sbin/mount.TYPE: "mount -t uringfs" or "mount -t fuse.uringfs".
 func isMountHelper(name string) bool {
 	return name == "mount.uringfs" || name == "mount.fuse.uringfs"
+}
+
+// helperDefaults are those of mount(8), which does not pass suid and dev on but
+// leaves nosuid and nodev out. As with a bind mount, what SOURCE's own mount does
+// not honour is not honoured here.
+func helperDefaults(args []string) *option.Settings {
+	s := option.Default()
+	var st unix.Statfs_t
+	if len(args) > 0 && mount.Privileged() && unix.Statfs(args[0], &st) == nil {
+		s.Mount.Suid = st.Flags&unix.ST_NOSUID == 0
+		s.Mount.Dev = st.Flags&unix.ST_NODEV == 0
+	}
+	return s
 }
 
 // newHelperCommand is the command line that mount(8) gives its helpers, which
@@ -31,7 +47,7 @@ func newHelperCommand(child *daemon.Child) *cobra.Command {
 			if namespace != "" {
 				return usageError("use nsenter(1)", "-N %s: other namespaces are not supported", namespace)
 			}
-			s, err := f.settings(sloppy)
+			s, err := f.settings(helperDefaults(args), sloppy)
 			if err != nil {
 				return err
 			}

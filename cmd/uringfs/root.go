@@ -73,9 +73,8 @@ func (f *mountFlags) defaults() {
 	f.log.Level, f.log.Format, f.control = "info", "text", controlAuto
 }
 
-// settings reads all -o words.
-func (f *mountFlags) settings(sloppy bool) (*option.Settings, error) {
-	s := option.Default()
+// settings reads all -o words into s.
+func (f *mountFlags) settings(s *option.Settings, sloppy bool) (*option.Settings, error) {
 	for _, words := range f.options {
 		if err := s.Apply(words, sloppy); err != nil {
 			return nil, err

@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
+	"github.com/uringfs/uringfs/cmd/uringfs/internal/option"
 )
 
 // runMount carries out "uringfs SOURCE MOUNTPOINT": in this process when it is
 // in the foreground or already the background one, else by starting that.
 func runMount(f *mountFlags, args []string, child *daemon.Child) error {
-	s, err := f.settings(false)
+	s, err := f.settings(option.Default(), false)
 	if err != nil {
 		return err
 	}

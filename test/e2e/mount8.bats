@@ -56,6 +56,57 @@ setup() {
 		umount "$mnt"'
 }
 
+@test "suid and dev are the default of mount(8), as far as the mount of the source has them" {
+	expect_no_io
+	with_helper '
+		words() { awk -v m="$mnt" "\$2 == m {print \",\" \$4 \",\"}" /proc/mounts; }
+		mount -t fuse.uringfs "$source" "$mnt"
+		[[ $(words) != *,nosuid,* && $(words) != *,nodev,* ]]
+		umount "$mnt"
+		mount -t fuse.uringfs -o nosuid,nodev "$source" "$mnt"
+		[[ $(words) == *,nosuid,* && $(words) == *,nodev,* ]]
+		umount "$mnt"
+		mount --bind -o nosuid "$source" "$source"
+		mount -t fuse.uringfs "$source" "$mnt"
+		[[ $(words) == *,nosuid,* && $(words) != *,nodev,* ]]
+		umount "$mnt"'
+}
+
+@test "mount -a mounts once, and umount -a -t fuse.uringfs takes it off" {
+	expect_no_io
+	with_helper '
+		echo "$source $mnt fuse.uringfs defaults,nofail,_netdev,x-systemd.automount,x-gvfs-show,comment=hello,relatime,sync,dirsync 0 0" >/etc/fstab
+		mount -a
+		mount -a
+		[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
+		umount -a -t fuse.uringfs
+		! grep " $mnt " /proc/mounts'
+}
+
+@test "a user mounts what /etc/fstab lets users mount, and unmounts it" {
+	expect_no_io
+	chmod a+x "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/.." "$BATS_TEST_TMPDIR/../.." "$BATS_TEST_TMPDIR/../../.." 2>/dev/null || true
+	chmod 755 "$top" "$source"
+	chown 65534:65534 "$mnt" "$source"
+	with_helper '
+		# As udev makes it, and where everybody may read it.
+		mount -t tmpfs -o mode=755 tmpfs "$top"/plain
+		mknod -m 666 "$top/plain/fuse" c 10 229
+		mount --bind "$top/plain/fuse" /dev/fuse
+		cp "$URINGFS" "$top/plain/uringfs"
+		ln -sf "$top/plain/uringfs" "$sbin/mount.fuse.uringfs"
+		user() { XDG_RUNTIME_DIR= setpriv --reuid 65534 --regid 65534 --clear-groups "$@"; }
+		# owner and group need the device of a real filesystem.
+		for word in user users; do
+			echo "$source $mnt fuse.uringfs noauto,$word 0 0" >/etc/fstab
+			user mount "$mnt"
+			awk -v m="$mnt" "\$2 == m {print \$4}" /proc/mounts | grep "nosuid,nodev,noexec.*user_id=65534"
+			user touch "$mnt/f"
+			[ -e "$source/f" ]
+			user fusermount3 -u "$mnt"
+		done'
+}
+
 @test "failures come back through mount(8), with its own exit code and our words" {
 	expect_no_io
 	with_helper '

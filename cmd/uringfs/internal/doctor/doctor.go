@@ -26,7 +26,7 @@ type Finding struct {
 	State State  `json:"state"`
 	// Says is what was found, for people.
 	Says string `json:"says"`
-	// Remedy is what to do about it, if anything.
+	// Remedy is what to do about it. Only what is OK has none.
 	Remedy string `json:"remedy,omitempty"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/syslog"
 	"os"
 	"os/exec"
 	"strings"
@@ -18,13 +19,13 @@ const enableUring = "/sys/module/fuse/parameters/enable_uring"
 
 // hostExaminations stand in the order in which one would look.
 var hostExaminations = []func() Finding{
-	kernel, ioUring, fuseDevice, fuseOverUring, mountRight, fusermount, userAllowOther, openFiles, requestSize, fusectl,
+	kernel, ioUring, fuseDevice, fuseOverUring, mountRight, fusermount, userAllowOther, openFiles, requestSize, fusectl, systemLog,
 }
 
 func kernel() Finding {
 	major, minor, release := kernelVersion()
 	if before(major, minor, 5, 11) {
-		return finding("kernel", Fail, "run Linux 5.11 or newer; 6.1 and later are best tested", "Linux %s has no usable io_uring", release)
+		return finding("kernel", Fail, "run Linux 5.11 or newer (6.1 and later are best tested), or mount with -o engine=sync", "Linux %s has no usable io_uring", release)
 	}
 	var lacks []string
 	for _, f := range []struct {
@@ -39,7 +40,7 @@ func kernel() Finding {
 		}
 	}
 	if lacks != nil {
-		return finding("kernel", Note, "", "Linux %s is too old for %s", release, strings.Join(lacks, ", "))
+		return finding("kernel", Note, "run a newer kernel if you want these", "Linux %s is too old for %s", release, strings.Join(lacks, ", "))
 	}
 	return ok("kernel", "Linux %s", release)
 }
@@ -62,16 +63,16 @@ func kernelVersion() (major, minor int, release string) {
 func ioUring() Finding {
 	r, err := reactor.New(reactor.Config{})
 	if err != nil {
+		remedy := "mount with -o engine=sync"
 		var setup *reactor.SetupError
-		remedy := ""
 		if errors.As(err, &setup) {
-			remedy = setup.Hint
+			remedy = setup.Hint + "; or " + remedy
 		}
 		return finding("io_uring", Fail, remedy, "%v", err)
 	}
 	stats := r.Stats()
 	if err := r.Close(); err != nil {
-		return finding("io_uring", Fail, "", "closing the rings: %v", err)
+		return finding("io_uring", Fail, "look into the kernel's log", "closing the rings: %v", err)
 	}
 	return ok("io_uring", "works: %d rings", stats.Rings)
 }
@@ -106,7 +107,7 @@ func mountRight() Finding {
 	if mount.Privileged() {
 		return ok("mount", "this user may call mount(2)")
 	}
-	return finding("mount", Note, "", "this user may not call mount(2): fusermount3 does it")
+	return finding("mount", Note, "nothing, if fusermount3 is there; or mount as root", "this user may not call mount(2): fusermount3 does it")
 }
 
 func fusermount() Finding {
@@ -121,7 +122,7 @@ func fusermount() Finding {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return finding(name, state, "", "%v", err)
+		return finding(name, state, "install the package fuse3 again", "%v", err)
 	}
 	if info.Mode()&os.ModeSetuid == 0 {
 		return finding(name, state, "chmod u+s "+path, "%s is not setuid root", path)
@@ -148,7 +149,7 @@ func openFiles() Finding {
 	const plenty = 65536
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return finding(name, Warn, "", "getrlimit: %v", err)
+		return finding(name, Warn, "see what forbids it: a seccomp profile, perhaps", "getrlimit: %v", err)
 	}
 	if l.Max < plenty {
 		return finding(name, Warn, "raise it: LimitNOFILE= of systemd, or /etc/security/limits.conf",
@@ -180,4 +181,13 @@ func fusectl() Finding {
 			"/sys/fs/fuse/connections is not mounted; hung mounts cannot be aborted")
 	}
 	return ok(name, "hung mounts can be aborted")
+}
+
+func systemLog() Finding {
+	w, err := syslog.New(syslog.LOG_DAEMON, "uringfs")
+	if err != nil {
+		return finding("syslog", Note, "mount with --log-file", "no syslog answers; what a daemon in the background has to say is lost")
+	}
+	w.Close()
+	return ok("syslog", "takes what a daemon in the background has to say")
 }

@@ -16,7 +16,7 @@ import (
 func examineSource(source string) []Finding {
 	fd, err := unix.Open(source, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return []Finding{finding("source", Fail, "", "%s: %v", source, err)}
+		return []Finding{finding("source", Fail, "name a directory that exists and that this user may read", "%s: %v", source, err)}
 	}
 	defer unix.Close(fd)
 	findings := []Finding{backingClass(fd), fileHandles(fd)}
@@ -28,7 +28,7 @@ func examineSource(source string) []Finding {
 	defer unix.Close(tmp)
 	page := make([]byte, os.Getpagesize())
 	if _, err := unix.Pwrite(tmp, page, 0); err != nil {
-		return append(findings, finding("trial_file", Warn, "", "write: %v", err))
+		return append(findings, finding("trial_file", Warn, "see whether the filesystem is full", "write: %v", err))
 	}
 	return append(findings, cachedRead(tmp, page), cachedWrite(tmp, page), directIO(tmp),
 		uncached(tmp, page), reflink(source, tmp), userXattr(tmp))
@@ -54,7 +54,7 @@ var filesystems = map[uint32]string{
 func backingClass(fd int) Finding {
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(fd, &s); err != nil {
-		return finding("backing", Fail, "", "statfs: %v", err)
+		return finding("backing", Fail, "see whether the filesystem answers: stat -f", "statfs: %v", err)
 	}
 	kind, known := filesystems[uint32(s.Type)]
 	if !known {
@@ -68,7 +68,7 @@ func backingClass(fd int) Finding {
 
 func fileHandles(fd int) Finding {
 	if _, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH); err != nil {
-		return finding("file_handles", Note, "", "no (%v): cached inodes keep a descriptor each", err)
+		return finding("file_handles", Note, "raise the limit of open files if SOURCE has many", "no (%v): cached inodes keep a descriptor each", err)
 	}
 	return ok("file_handles", "cached inodes can do without descriptors, given CAP_DAC_READ_SEARCH")
 }
@@ -77,7 +77,7 @@ func fileHandles(fd int) Finding {
 // without blocking, which is what lets io_uring do it inline.
 func cachedRead(fd int, p []byte) Finding {
 	if err := preadv2(fd, p, unix.RWF_NOWAIT); err != nil {
-		return finding("cached_reads", Note, "", "go through a kernel thread (RWF_NOWAIT: %v)", err)
+		return finding("cached_reads", Note, "ext4, XFS and btrfs read inline", "go through a kernel thread (RWF_NOWAIT: %v)", err)
 	}
 	return ok("cached_reads", "inline")
 }
@@ -93,7 +93,7 @@ func directIO(fd int) Finding {
 	const name = "o_direct"
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st); err != nil || st.Mask&unix.STATX_DIOALIGN == 0 {
-		return finding(name, Note, "", "the filesystem does not tell its alignment; backing_direct may fail on unaligned I/O")
+		return finding(name, Note, "leave backing_direct out", "the filesystem does not tell its alignment; backing_direct may fail on unaligned I/O")
 	}
 	if st.Dio_offset_align == 0 {
 		return finding(name, Note, "leave backing_direct out", "not supported")
@@ -114,11 +114,11 @@ func uncached(fd int, p []byte) Finding {
 func reflink(source string, from int) Finding {
 	to, err := unix.Open(source, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return finding("reflink", Note, "", "unknown: %v", err)
+		return finding("reflink", Note, "see whether the filesystem is full", "unknown: %v", err)
 	}
 	defer unix.Close(to)
 	if err := unix.IoctlFileClone(to, from); err != nil {
-		return finding("reflink", Note, "", "copies are made byte by byte (%v)", err)
+		return finding("reflink", Note, "XFS and btrfs share blocks", "copies are made byte by byte (%v)", err)
 	}
 	return ok("reflink", "copies can share their blocks")
 }
@@ -126,9 +126,9 @@ func reflink(source string, from int) Finding {
 func userXattr(fd int) Finding {
 	if err := unix.Fsetxattr(fd, "user.uringfs", []byte{1}, 0); err != nil {
 		if errors.Is(err, unix.ENOTSUP) {
-			return finding("xattr", Note, "", "no extended attributes of users")
+			return finding("xattr", Note, "tmpfs has them since Linux 6.6", "no extended attributes of users")
 		}
-		return finding("xattr", Note, "", "%v", err)
+		return finding("xattr", Note, "see whether the filesystem is full", "%v", err)
 	}
 	return ok("xattr", "extended attributes of users")
 }
