@@ -68,6 +68,7 @@ type session struct {
 	child              *daemon.Child // nil in the foreground
 
 	signals chan os.Signal
+	hangup  bool // SIGHUP means that our terminal has gone
 	began   time.Time
 	backend *backend
 	mount   *mount.Mount
@@ -81,6 +82,7 @@ func (s *session) run() error {
 	unix.Umask(0)
 	// A reader of our log that goes away must not take the mount with it.
 	signal.Ignore(unix.SIGPIPE)
+	s.hangup = s.child == nil && !s.log.HasFile() && onTerminal() && !signal.Ignored(unix.SIGHUP)
 	s.signals = make(chan os.Signal, 8) // so that none is lost meanwhile
 	signal.Notify(s.signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1)
 	defer signal.Stop(s.signals)
@@ -263,9 +265,7 @@ func (s *session) endsBy(sig os.Signal) bool {
 		if err := s.log.Reopen(); err != nil {
 			s.log.WithError(err).Error("the log file cannot be reopened")
 		}
-		// Without a file it is the hang-up of a terminal, which ends what
-		// runs in its foreground.
-		return s.child == nil && !s.log.HasFile()
+		return s.hangup
 	}
 	return true
 }
@@ -326,6 +326,16 @@ func notify(log *logging.Log, state string) {
 	if _, err := sdnotify.SdNotify(false, state); err != nil {
 		log.WithError(err).Warn("systemd was not notified")
 	}
+}
+
+// onTerminal says whether the process has a terminal that could hang up.
+func onTerminal() bool {
+	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
 }
 
 // raiseNoFile lifts the limit of open files to the hard limit: every inode that

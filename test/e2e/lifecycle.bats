@@ -69,6 +69,26 @@ ends_with() {
 	ends_with 0 "$daemon"
 }
 
+@test "SIGHUP ends what runs in the foreground of a terminal, and nothing else" {
+	expect_no_io
+	# As under systemd: no terminal.
+	setsid "$URINGFS" -f "$source" "$mnt" 2>"$log" 3>&- &
+	await 10 mountpoint -q "$mnt"
+	daemon=$(daemon_of "$mnt") fds_at_start=$(open_files "$daemon")
+	kill -HUP "$daemon"
+	kill -USR1 "$daemon"
+	await 5 grep -q counters "$log" # it is past the SIGHUP, and serves
+	ls "$mnt"
+	unmount
+	script -qec "exec $URINGFS -f '$source' '$mnt'" /dev/null >"$log" 2>&1 </dev/null 3>&- &
+	local terminal=$!
+	await 10 mountpoint -q "$mnt"
+	daemon=$(daemon_of "$mnt")
+	kill -KILL $terminal
+	await_exit "$daemon"
+	fails is_mounted
+}
+
 @test "SIGTERM during I/O: a clean unmount, status 0, and what was synced is there" {
 	in_foreground drain_timeout=1,lazy_timeout=2
 	seq 100000 >"$mnt/synced"
