@@ -85,7 +85,7 @@ func subjects() map[string][]string {
 		"space": spaceScript, "append": appendScript, "locks": locksScript, "deep": deepScript,
 		"umask": umaskScript, "access": accessScript, "dates": datesScript, "mmap": mmapScript,
 		"groups": groupsScript, "ctimes": ctimesScript, "ioctl": ioctlScript,
-		"ranges": rangesScript,
+		"ranges":   rangesScript,
 		"failures": failuresScript, "busy": busyScript,
 	}
 	out := make(map[string][]string, len(all))

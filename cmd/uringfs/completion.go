@@ -1,6 +1,23 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/uringfs/uringfs/mount"
+)
+
+// completeMountpoints offers the mountpoints of uringfs.
+func completeMountpoints(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	mounts, err := mount.All()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, m := range mounts {
+		names = append(names, m.Mountpoint)
+	}
+	return names, cobra.ShellCompDirectiveDefault
+}
 
 func newCompletionCommand() *cobra.Command {
 	const usage = "uringfs completion bash|zsh|fish"

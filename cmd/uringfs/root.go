@@ -35,10 +35,14 @@ func newRootCommand(child *daemon.Child) *cobra.Command {
 			return runMount(&f, args, child)
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) >= 2 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
+			switch len(args) {
+			case 0:
+				// Subcommands, or else what the shell has.
+				return nil, cobra.ShellCompDirectiveDefault
+			case 1:
+				return nil, cobra.ShellCompDirectiveFilterDirs
 			}
-			return nil, cobra.ShellCompDirectiveFilterDirs
+			return nil, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	f.add(cmd.Flags())

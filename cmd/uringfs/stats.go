@@ -35,6 +35,7 @@ Example: how many operations has the ring completed?
 			}
 			return notEmpty("uringfs stats MOUNTPOINT", args...)
 		},
+		ValidArgsFunction: completeMountpoints,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return printStats(cmd.OutOrStdout(), args[0], field, socket)
 		},

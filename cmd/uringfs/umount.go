@@ -39,6 +39,7 @@ Unmounts and waits for the daemon to end. A mount whose daemon is gone
 			}
 			return notEmpty("uringfs umount MOUNTPOINT", args...)
 		},
+		ValidArgsFunction: completeMountpoints,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var failed error
 			for _, mountpoint := range args {

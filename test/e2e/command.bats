@@ -184,8 +184,9 @@ says() {
 	await_exit "$daemon"
 }
 
-@test "completions know the options and their values" {
+@test "completions know commands, options, their values and our mountpoints" {
 	expect_no_io
+	mount_fs
 	local shell
 	for shell in bash zsh fish; do
 		[ -n "$("$URINGFS" completion "$shell")" ]
@@ -193,6 +194,12 @@ says() {
 	run -0 "$URINGFS" __complete -o ro,transport= ''
 	run -0 "$URINGFS" __complete -o ro,tra
 	[[ $output == *"ro,transport=uring"* ]]
+	run -0 --separate-stderr "$URINGFS" __complete um
+	[[ $output == "umount"*":0" ]]
+	run -0 --separate-stderr "$URINGFS" __complete "$source" ''
+	[[ $output == ":16" ]] # directories
+	run -0 --separate-stderr "$URINGFS" __complete umount ''
+	[[ $output == *"$mnt"* ]]
 }
 
 @test "a shell that waits for the output goes on when the mount is up" {
