@@ -27,7 +27,8 @@ type Config struct {
 	// Workers bounds the kernel threads (io-wq) that carry reads and writes
 	// on blocking backings; each blocked operation takes one, further ones
 	// queue. An eighth as many more carry the rest (fsync, openat and so on),
-	// which so has room of its own. 0: 256.
+	// which so has room of its own. 0: 240, which with the threads of an
+	// ordinary process stays below 300.
 	Workers int
 
 	// RingWorkers bounds the kernel threads for punted operations of each
@@ -100,7 +101,7 @@ func New(cfg Config) (*Reactor, error) {
 		cfg.Rings = 8 * runtime.GOMAXPROCS(0)
 	}
 	if cfg.Workers <= 0 {
-		cfg.Workers = 256
+		cfg.Workers = 240
 	}
 	if cfg.spin == 0 {
 		cfg.spin = spinAfterProgress

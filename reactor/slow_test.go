@@ -423,7 +423,7 @@ func rss(t *testing.T) int {
 // The bounds that docs/REACTOR.md states for 10,000 reads of 4 KiB blocked at once.
 const (
 	blockedReads   = 10_000
-	blockedThreads = 256 + 40  // the lane's workers, and the process's own threads
+	blockedThreads = 240 + 40  // the lane's workers, and the process's own threads
 	blockedMemory  = 160 << 20 // bytes beyond the idle process: a buffer and a goroutine each
 )
 

@@ -22,7 +22,7 @@ func TestBackgroundRelaysTheChildsError(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
 		t.Errorf("ended with %v, want exit code %d", err, exitUsage)
 	}
-	if !strings.HasPrefix(stderr.String(), "uringfs: max_background=70000") || strings.Count(stderr.String(), "\n") != 1 {
+	if !strings.HasPrefix(stderr.String(), "uringfs: max_background=70000") || strings.Count(stderr.String(), "\n") != 2 {
 		t.Errorf("said %q", stderr.String())
 	}
 }

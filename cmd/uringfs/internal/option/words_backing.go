@@ -23,6 +23,6 @@ var backingWords = []*Option{
 		set: func(s *Settings, v string) error { s.Engine = v; return nil }},
 	{Name: "io_timeout", Arg: "SECONDS", Group: Backing, Help: "a read or write that takes longer gives ETIMEDOUT, and the mount goes on (default: none)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Reactor.Timeout, v) }},
-	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most threads for a SOURCE that blocks, such as NFS or FUSE (default: 256)",
+	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most threads for reads and writes of a SOURCE that blocks, such as NFS or FUSE (default: 240)",
 		set: func(s *Settings, v string) error { return setWorkers(&s.Reactor.Workers, v) }},
 }
