@@ -59,7 +59,7 @@ func newSetupError(step string, err error) *SetupError {
 	}
 	switch errno {
 	case syscall.ENOSYS, syscall.EINVAL:
-		e.Hint = "io_uring needs Linux 5.11 or newer with CONFIG_IO_URING; on an older kernel use the sync engine"
+		e.Hint = "io_uring needs Linux 5.11 or newer with CONFIG_IO_URING"
 	case syscall.EPERM, syscall.EACCES:
 		switch disabled := sysctl("kernel/io_uring_disabled"); disabled {
 		case "1", "2":

@@ -108,7 +108,7 @@ func (l *Limits) tryAcquire(cost int64) bool {
 // one of them for each ring, and together they do not use up the room seen here.
 // What does not end there is counted with charge.
 func (l *Limits) roomy(size int) bool {
-	const rings = 512 // of all reactors that share l; more than any has
+	const rings = 512 // of all reactors that share l; four with 128 each
 	v := l.inUse.Load()
 	ops, bytes := v>>opShift, v&byteMask
 	return l.maxOps-ops >= rings && (l.maxBytes-bytes)/rings >= int64(size) && l.waiting.Load() == 0

@@ -16,7 +16,8 @@ import (
 // Config is what a [Reactor] is made with. The zero value is good for most uses.
 type Config struct {
 	// Rings is how many rings callers share; as many may be inside
-	// io_uring_enter at once. 0: eight for each of GOMAXPROCS.
+	// io_uring_enter at once. 0: eight for each of GOMAXPROCS, at most 128.
+	// More only cost descriptors and memory.
 	Rings int
 
 	// Limits bounds what is in flight, of blocking backings to three quarters
@@ -98,7 +99,7 @@ type Reactor struct {
 // Close it to give its rings back.
 func New(cfg Config) (*Reactor, error) {
 	if cfg.Rings <= 0 {
-		cfg.Rings = 8 * runtime.GOMAXPROCS(0)
+		cfg.Rings = min(8*runtime.GOMAXPROCS(0), 128)
 	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 240

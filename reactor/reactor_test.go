@@ -593,3 +593,11 @@ func TestDefaultReactorReadsAndWrites(t *testing.T) {
 		t.Errorf("read at the end: %d, %v", n, err)
 	}
 }
+
+// A host of many processors does not run out of descriptors.
+func TestRingsAreBoundedOnLargeHosts(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(64))
+	if n := newTestReactor(t, Config{}).Stats().Rings; n != 128 {
+		t.Errorf("%d rings for 64 processors, want 128", n)
+	}
+}
