@@ -218,6 +218,12 @@ func (o *Options) flags() uintptr {
 	return flags
 }
 
+// SetFlags is the reverse of flags: it sets Suid, Dev and Flags.
+func (o *Options) SetFlags(flags uintptr) {
+	o.Suid, o.Dev = flags&unix.MS_NOSUID == 0, flags&unix.MS_NODEV == 0
+	o.Flags = flags &^ (unix.MS_NOSUID | unix.MS_NODEV)
+}
+
 // flagWords are the names fusermount3 has for MS_* bits. Unset bits need no
 // word, except that fusermount3 defaults to nosuid and nodev, like us.
 var flagWords = []struct {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 )
 
 // Info is one line of the mount table.
@@ -15,6 +16,8 @@ type Info struct {
 	// Device is the minor number of the mount's device, which for FUSE is
 	// also the number of the connection below /sys/fs/fuse/connections.
 	Device uint32
+	// Flags are the MS_* bits that mount(2) would take.
+	Flags uintptr
 	// UserID is who made a FUSE mount and serves it.
 	UserID int
 	// Source, Type and Mountpoint are what /proc/mounts shows.
@@ -62,11 +65,30 @@ func infoOf(e *mountinfo.Info) Info {
 	return Info{
 		ID:         e.ID,
 		Device:     uint32(e.Minor),
+		Flags:      flagsOf(e.Options + "," + e.VFSOptions),
 		UserID:     userID(e.VFSOptions),
 		Source:     e.Source,
 		Type:       e.FSType,
 		Mountpoint: e.Mountpoint,
 	}
+}
+
+// flagsOf are the MS_* bits among a mount's options.
+func flagsOf(options string) (flags uintptr) {
+	for _, word := range strings.Split(options, ",") {
+		switch word {
+		case "nosuid":
+			flags |= unix.MS_NOSUID
+		case "nodev":
+			flags |= unix.MS_NODEV
+		}
+		for _, f := range flagWords {
+			if f.word == word {
+				flags |= f.bit
+			}
+		}
+	}
+	return flags
 }
 
 // userID is the user_id among a mount's options, 0 without one.

@@ -6,16 +6,35 @@ import (
 
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/daemon"
 	"github.com/uringfs/uringfs/cmd/uringfs/internal/option"
+	"github.com/uringfs/uringfs/mount"
 )
 
 // runMount carries out "uringfs SOURCE MOUNTPOINT": in this process when it is
 // in the foreground or already the background one, else by starting that.
 func runMount(f *mountFlags, args []string, child *daemon.Child) error {
 	s, err := f.settings(option.Default(), false)
+	if err == nil && s.Remount {
+		s, err = f.changed(args)
+	}
 	if err != nil {
 		return err
 	}
 	return f.mount(s, args, child)
+}
+
+// changed reads all -o words on top of the flags that the mount has.
+func (f *mountFlags) changed(args []string) (*option.Settings, error) {
+	_, mountpoint, err := checkArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	info, err := mount.Find(mountpoint)
+	if err != nil {
+		return nil, err
+	}
+	s := option.Default()
+	s.Mount.SetFlags(info.Flags)
+	return f.settings(s, false)
 }
 
 func checkArgs(args []string) (source, mountpoint string, err error) {

@@ -56,6 +56,20 @@ setup() {
 		umount "$mnt"'
 }
 
+@test "mount -o remount with the mountpoint alone changes what it names" {
+	expect_no_io
+	with_helper '
+		has() { findmnt -no OPTIONS -- "$mnt" | tr , "\n" | grep -qx "$1"; }
+		mount -t fuse.uringfs -o allow_other,nosuid,nodev "$source" "$mnt"
+		mount -o remount,ro,noexec "$mnt"
+		! touch "$mnt/f" 2>/dev/null
+		has noexec && has nosuid && has nodev && has allow_other
+		mount -o remount,rw,dev "$mnt"
+		touch "$mnt/f"
+		has noexec && has nosuid && ! has nodev
+		umount "$mnt"'
+}
+
 @test "suid and dev are the default of mount(8), as far as the mount of the source has them" {
 	expect_no_io
 	with_helper '

@@ -214,4 +214,6 @@ refused() {
 	fails touch "$mnt/f"
 	"$URINGFS" -o remount,rw "$source" "$mnt"
 	touch "$mnt/f"
+	mounted_with noexec # what is not named stays
+	mounted_with nosuid
 }

@@ -88,7 +88,9 @@ func IsError(err error) bool {
 // a value is written "\,". Later words win over earlier ones. With sloppy,
 // unknown words are passed over, as mount -s asks for.
 func (s *Settings) Apply(words string, sloppy bool) error {
-	for _, word := range split(words) {
+	list := split(words)
+	s.Remount = s.Remount || slices.Contains(list, "remount")
+	for _, word := range list {
 		err := s.apply(word)
 		var e *Error
 		if sloppy && errors.As(err, &e) && e.unknown {
@@ -105,6 +107,9 @@ func (s *Settings) apply(word string) error {
 	name, value, hasValue := strings.Cut(word, "=")
 	// Comments for other programs, systemd's above all: mount(8).
 	if word == "" || strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") {
+		return nil
+	}
+	if s.Remount && shown[name] {
 		return nil
 	}
 	if reason, ok := refused[name]; ok {

@@ -5,11 +5,11 @@ import "golang.org/x/sys/unix"
 var flagWords = []*Option{
 	flag("ro", unix.MS_RDONLY, "read-only"),
 	unflag("rw", unix.MS_RDONLY, "read-write (default)"),
-	{Name: "suid", Group: Behaviour, Help: "honour set-user-ID and set-group-ID bits and file capabilities (root only)",
+	{Name: "suid", Group: Behaviour, Help: "honour set-user-ID and set-group-ID bits and file capabilities (root only; what mount(8) and /etc/fstab mean without nosuid, if SOURCE honours them)",
 		set: func(s *Settings, _ string) error { s.Mount.Suid = true; return nil }},
 	{Name: "nosuid", Group: Behaviour, Help: "ignore these bits and capabilities (default)",
 		set: func(s *Settings, _ string) error { s.Mount.Suid = false; return nil }},
-	{Name: "dev", Group: Behaviour, Help: "let device files be opened (root only)",
+	{Name: "dev", Group: Behaviour, Help: "let device files be opened (root only; what mount(8) and /etc/fstab mean without nodev, if SOURCE lets them)",
 		set: func(s *Settings, _ string) error { s.Mount.Dev = true; return nil }},
 	{Name: "nodev", Group: Behaviour, Help: "do not let device files be opened (default)",
 		set: func(s *Settings, _ string) error { s.Mount.Dev = false; return nil }},
@@ -34,7 +34,7 @@ var flagWords = []*Option{
 	unflag("symfollow", unix.MS_NOSYMFOLLOW, "follow symbolic links (default)"),
 	{Name: "defaults", Group: Behaviour, Help: "nothing: a placeholder for /etc/fstab",
 		set: func(*Settings, string) error { return nil }},
-	{Name: "remount", Group: Behaviour, Help: "change the mount flags (ro, noexec and the like) of a mount that exists; other options stay",
+	{Name: "remount", Group: Behaviour, Help: "change the mount flags given (ro, noexec and the like) of a mount that exists; all other options stay",
 		set: func(s *Settings, _ string) error { s.Remount = true; return nil }},
 }
 

@@ -52,6 +52,10 @@ var ignoredWords = func() []*Option {
 
 func ignore(*Settings, string) error { return nil }
 
+// shown are options of FUSE itself that /proc/mounts shows, from where mount(8)
+// takes them for a remount. They stay as they are then.
+var shown = map[string]bool{"fd": true, "rootmode": true, "user_id": true, "group_id": true, "blksize": true}
+
 // refused are words of mount(8) and libfuse that cannot be had, with the reason.
 var refused = map[string]struct{ why, instead string }{
 	"allow_root":   {"not supported", "use allow_other; modes keep other users out"},
