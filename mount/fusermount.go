@@ -88,7 +88,12 @@ func readAll(f *os.File) string {
 }
 
 func fusermountError(mountpoint, said string, cause error) error {
-	said = strings.TrimPrefix(strings.TrimPrefix(said, "fusermount3: "), "fusermount: ")
+	for _, name := range []string{"fusermount3: ", "fusermount: "} {
+		if _, rest, ok := strings.Cut(said, name); ok {
+			said = rest
+			break
+		}
+	}
 	if said == "" {
 		return &Error{kind: ErrPrivilege, msg: fmt.Sprintf("fusermount3 on %q", mountpoint), cause: cause}
 	}
@@ -96,6 +101,8 @@ func fusermountError(mountpoint, said string, cause error) error {
 	switch {
 	case strings.Contains(said, "user_allow_other"):
 		e.hint = "let root add a line \"user_allow_other\" to /etc/fuse.conf, or leave allow_other out"
+	case strings.Contains(said, "unknown option"):
+		e.hint = "this fusermount3 is too old for it: leave it out, or mount as root"
 	case strings.Contains(said, "no write access"), strings.Contains(said, "not owned"):
 		e.hint = "an ordinary user can only mount on a directory of their own"
 	case strings.Contains(said, "too many"):

@@ -149,6 +149,9 @@ func (m *Mount) settle(s server, o *Options) error {
 // attach makes the mount and returns its connection.
 func (m *Mount) attach(mountpoint string, o *Options) (dev *os.File, err error) {
 	m.direct = canMount()
+	if !m.direct && (o.Suid || o.Dev) {
+		return nil, &Error{kind: ErrPrivilege, msg: "suid and dev: fusermount3 lets root alone have them", hint: "leave them out, or mount as root"}
+	}
 	if m.direct && !o.AutoUnmount {
 		return attachKernel(mountpoint, o)
 	}

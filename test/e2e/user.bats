@@ -86,6 +86,20 @@ as_user() {
 		"$URINGFS" umount mnt'
 }
 
+@test "mount flags of an ordinary user: those of fusermount3, and those without a meaning on FUSE" {
+	expect_no_io
+	as_user '' '
+		"$URINGFS" -o ro,noexec,noatime,sync,dirsync,nodiratime,relatime,strictatime,lazytime source mnt
+		grep "$HOME/mnt" /proc/mounts | grep -q "ro,sync,dirsync,nosuid,nodev,noexec,noatime"
+		"$URINGFS" umount mnt
+		for word in suid dev; do
+			code=0
+			"$URINGFS" -o $word source mnt 2>err || code=$?
+			[ $code -eq 14 ] && grep -q "root alone" err && grep -q "hint: " err
+			! grep "$HOME/mnt" /proc/mounts
+		done'
+}
+
 @test "a directory of others is refused as mountpoint" {
 	expect_no_io
 	as_user '' '
