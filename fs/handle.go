@@ -104,9 +104,11 @@ func (h *handle) fuseFlags(flags uint32) uint32 {
 	t := h.node.tree
 	h.past = t.opts.WritebackCache && flags&syscall.O_DIRECT != 0
 	var out uint32
-	if !t.slow && !t.opts.RemoteLocks {
+	if !t.opts.RemoteLocks && !(t.slow && h.writable()) {
 		// Nothing to flush: a local backing reports its errors on write and
-		// fsync, and locks are the kernel's own.
+		// fsync, what is only read has none, and locks are the kernel's own.
+		// FLUSH cannot be given up: a killed reader would wait for its turn
+		// behind requests that hang.
 		out |= fuse.FOPEN_NOFLUSH
 	}
 	if t.opts.Passthrough {
