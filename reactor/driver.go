@@ -82,59 +82,6 @@ type counts struct {
 	bytesRead, bytesWritten                                         uint64
 }
 
-// wakeup is a Waker to be told an Event.
-type wakeup struct {
-	waker Waker
-	event Event
-}
-
-// slotList is a FIFO of slots.
-type slotList struct{ head, tail *slot }
-
-func (l *slotList) push(s *slot) {
-	s.next = nil
-	if l.tail == nil {
-		l.head = s
-	} else {
-		l.tail.next = s
-	}
-	l.tail = s
-}
-
-func (l *slotList) pop() *slot {
-	s := l.head
-	if s == nil {
-		return nil
-	}
-	l.head = s.next
-	if l.head == nil {
-		l.tail = nil
-	}
-	s.next = nil
-	return s
-}
-
-// remove takes s out of the list; it reports whether it was there.
-func (l *slotList) remove(s *slot) bool {
-	var prev *slot
-	for at := l.head; at != nil; prev, at = at, at.next {
-		if at != s {
-			continue
-		}
-		if prev == nil {
-			l.head = s.next
-		} else {
-			prev.next = s.next
-		}
-		if l.tail == s {
-			l.tail = prev
-		}
-		s.next = nil
-		return true
-	}
-	return false
-}
-
 func newDriver(q queue, limits ...*Limits) *driver {
 	q.notify(false)
 	d := &driver{q: q, limits: limits, drained: make(chan struct{})}
@@ -172,6 +119,16 @@ func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer) {
 	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
 	s.detachable = buf != nil || !op.transfers()
 	d.inFlight++
+}
+
+func (d *driver) id(s *slot) EventID { return EventID{d, s.index, s.seq} }
+
+// find is the slot of an operation that has not ended, or nil. The caller holds mu.
+func (d *driver) find(id EventID) *slot {
+	if s := d.slots[id.index]; s.state != slotFree && s.seq == id.seq {
+		return s
+	}
+	return nil
 }
 
 // take gets the submission side if it is free.
@@ -344,256 +301,6 @@ func (d *driver) consume(n int) {
 	d.filled = d.filled[:rest]
 }
 
-// reap takes all completions out of the queue. The caller owns the submission
-// side and holds mu.
-func (d *driver) reap() {
-	for {
-		c, ok := d.q.peek()
-		if !ok {
-			return
-		}
-		d.reaped++
-		d.complete(c)
-	}
-}
-
-// complete applies a completion to its slot. The caller holds mu.
-func (d *driver) complete(c completion) {
-	index := uint32(c.userData)
-	if int(index) >= len(d.slots) {
-		switch {
-		case c.userData == cancelTag:
-		case d.onTag != nil:
-			d.onTag(c)
-		default:
-			d.counts.spurious++
-		}
-		return
-	}
-	s := d.slots[index]
-	if s.state != slotInFlight || s.userData() != c.userData {
-		d.counts.spurious++
-		return
-	}
-	if s.follow != nil {
-		s.settleFollow(c.res)
-	}
-	v, n, errno := s.advance(c.res)
-	if v == resubmit {
-		d.counts.resubmitted++
-		s.state = slotQueued
-		d.backlog.push(s)
-		d.work.Store(true)
-		return
-	}
-	d.finish(s, n, errno)
-}
-
-// finish frees the slot of an operation that has ended and tells its waker. The
-// caller holds mu.
-func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
-	d.counts.completed++
-	switch {
-	case s.op.Code == OpRead || s.op.Code == OpReadv:
-		d.counts.bytesRead += uint64(n)
-	case s.op.writes():
-		d.counts.bytesWritten += uint64(n)
-	}
-	if !s.deadline.IsZero() {
-		s.deadline = time.Time{}
-		s.timer.Stop()
-	}
-	for _, l := range d.limits {
-		l.release(s.op.size())
-	}
-	if s.limits != nil {
-		s.limits.release(s.op.size())
-		s.limits = nil
-	}
-	if s.file != nil && s.file.unpin() {
-		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
-	}
-	if errno == 0 {
-		d.deliver(s, n)
-	}
-	id := d.id(s)
-	w, buf := s.waker, s.buf
-	s.state = slotFree
-	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
-	s.next, d.free = d.free, s
-	if d.inFlight--; d.inFlight == 0 && d.live.Load() {
-		d.live.Store(false)
-	}
-	if w == nil { // detached: nobody waits
-		d.held--
-		buf.free()
-		return
-	}
-	d.tell(w, Event{ID: id, N: n, Err: toError(errno), buf: buf})
-}
-
-// deliver passes on what an operation without a caller's buffer has left in its
-// slot, if somebody is there to have it. The caller holds mu.
-func (d *driver) deliver(s *slot, n int) {
-	switch {
-	case s.op.Code == OpStatx && s.waker != nil:
-		*s.op.Stat = *s.stat
-	case s.op.Code == OpOpenat && s.waker == nil: // nobody would close it
-		d.woken = append(d.woken, wakeup{waker: &closer{fd: n}})
-	}
-}
-
-// tell passes an event to a waker: at once to a call, which is guarded by mu,
-// and once mu is released to any other, also to the task of a call.
-func (d *driver) tell(w Waker, ev Event) {
-	if c, ok := w.(*call); ok {
-		switch task := c.wakeLocked(ev); {
-		case task == nil:
-			return
-		case task.e.t.driver == d: // most often on its thread, which needs no signal
-			task.unpark()
-			return
-		default:
-			w = task
-		}
-	}
-	d.woken = append(d.woken, wakeup{w, ev})
-}
-
-// unlockAndWake releases mu and then tells the wakers of what has ended.
-func (d *driver) unlockAndWake() {
-	if len(d.woken) == 0 {
-		d.mu.Unlock()
-		return
-	}
-	woken := d.woken
-	d.woken = nil
-	d.mu.Unlock()
-	for _, w := range woken {
-		w.waker.Wake(w.event)
-	}
-}
-
-func (d *driver) id(s *slot) EventID { return EventID{d, s.index, s.seq} }
-
-// find is the slot of an operation that has not ended, or nil. The caller holds mu.
-func (d *driver) find(id EventID) *slot {
-	if s := d.slots[id.index]; s.state != slotFree && s.seq == id.seq {
-		return s
-	}
-	return nil
-}
-
-// arm starts the clock of an operation that has a deadline. The caller holds mu.
-func (d *driver) arm(s *slot) {
-	if s.op.Timeout > 0 {
-		d.alarm(s, s.op.Timeout)
-	}
-}
-
-// alarm has rouse called for the operation in s after a while. The caller holds mu.
-func (d *driver) alarm(s *slot, after time.Duration) {
-	s.deadline = time.Now().Add(after)
-	if s.timer == nil {
-		s.timer = time.AfterFunc(after, func() { d.rouse(s) })
-		return
-	}
-	s.timer.Reset(after)
-}
-
-// A cancel that comes while a kernel worker is about to put its request on a
-// poll list finds it in neither place (6.18: io_try_cancel), so a cancel is
-// repeated until the completion is there, ever more rarely.
-const (
-	firstCancelRetry = 20 * time.Millisecond
-	lastCancelRetry  = 5 * time.Second
-)
-
-// rouse stops the operation in s if its time is over, or stops it again. A
-// timer that fires late may find another operation there, whose time is not.
-func (d *driver) rouse(s *slot) {
-	d.mu.Lock()
-	switch {
-	case s.state == slotFree || s.deadline.IsZero() || time.Now().Before(s.deadline):
-		d.mu.Unlock()
-	case s.end == endNone:
-		d.stop(s, endDeadline)
-	default:
-		d.cancelInKernel(s)
-		d.mu.Unlock()
-		d.kick(d)
-	}
-}
-
-// cancelInKernel has the kernel cancel the operation in s, and asks again later.
-// The caller holds mu.
-func (d *driver) cancelInKernel(s *slot) {
-	d.cancels = append(d.cancels, s.userData())
-	d.work.Store(true)
-	s.retry = min(max(2*s.retry, firstCancelRetry), lastCancelRetry)
-	d.alarm(s, s.retry)
-}
-
-// cancel ends an operation early, if it has not ended.
-func (d *driver) cancel(id EventID, reason endReason) {
-	d.mu.Lock()
-	s := d.find(id)
-	if s == nil {
-		d.mu.Unlock()
-		return
-	}
-	d.stop(s, reason)
-}
-
-// stop ends an operation early: if its buffer can be left behind its waker is
-// told at once, else when its completion comes. The caller holds mu, which stop
-// releases.
-func (d *driver) stop(s *slot, reason endReason) {
-	if s.end != endNone {
-		d.mu.Unlock()
-		return
-	}
-	s.end = reason
-	if reason == endDeadline {
-		d.counts.expired++
-	} else {
-		d.counts.cancelled++
-	}
-	if s.state == slotQueued && d.backlog.remove(s) { // the kernel has not seen it
-		d.finish(s, s.done, reason.errno())
-		d.unlockAndWake()
-		return
-	}
-	d.cancelInKernel(s)
-	if s.detachable && s.waker != nil {
-		w := s.waker
-		s.waker = nil
-		d.held++
-		d.tell(w, Event{ID: d.id(s), Err: reason.errno()})
-	}
-	d.unlockAndWake()
-	d.kick(d)
-}
-
-// stopAll cancels everything in flight and refuses what comes. The caller then
-// awaits drained.
-func (d *driver) stopAll() {
-	d.mu.Lock()
-	d.closing = true
-	d.shut.Store(true)
-	var live []EventID
-	for _, s := range d.slots {
-		if s.state != slotFree {
-			live = append(live, d.id(s))
-		}
-	}
-	d.mu.Unlock()
-	for _, id := range live {
-		d.cancel(id, endCancel)
-	}
-	d.kick(d)
-}
-
 // unmap gives the ring back. The caller owns the submission side, and nothing
 // is in flight.
 func (d *driver) unmap() error {
@@ -602,12 +309,4 @@ func (d *driver) unmap() error {
 	d.shut.Store(true)
 	d.mu.Unlock()
 	return d.q.close()
-}
-
-// toError avoids a non-nil error around errno 0.
-func toError(errno syscall.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return errno
 }

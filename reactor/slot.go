@@ -153,3 +153,50 @@ func (s *slot) advance(res int32) (v verdict, n int, errno syscall.Errno) {
 	}
 	return resubmit, 0, 0
 }
+
+// slotList is a FIFO of slots.
+type slotList struct{ head, tail *slot }
+
+func (l *slotList) push(s *slot) {
+	s.next = nil
+	if l.tail == nil {
+		l.head = s
+	} else {
+		l.tail.next = s
+	}
+	l.tail = s
+}
+
+func (l *slotList) pop() *slot {
+	s := l.head
+	if s == nil {
+		return nil
+	}
+	l.head = s.next
+	if l.head == nil {
+		l.tail = nil
+	}
+	s.next = nil
+	return s
+}
+
+// remove takes s out of the list; it reports whether it was there.
+func (l *slotList) remove(s *slot) bool {
+	var prev *slot
+	for at := l.head; at != nil; prev, at = at, at.next {
+		if at != s {
+			continue
+		}
+		if prev == nil {
+			l.head = s.next
+		} else {
+			prev.next = s.next
+		}
+		if l.tail == s {
+			l.tail = prev
+		}
+		s.next = nil
+		return true
+	}
+	return false
+}

@@ -1,0 +1,188 @@
+package reactor
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// do performs an operation for the calling goroutine: buf, if not nil, is where
+// op.Buf lies, and comes back in the event unless the event is early.
+func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, error) {
+	slow := op.class(f) == ClassBlocking
+	if err := r.admit(ctx, op, slow); err != nil {
+		return Event{}, err
+	}
+	task := current()
+	switch {
+	case slow:
+		return r.doSlow(ctx, task, op, f, buf)
+	case task != nil:
+		return r.doTask(ctx, task, op, f, buf)
+	}
+	d := r.acquire()
+	d.mu.Lock()
+	if d.closing {
+		d.mu.Unlock()
+		r.release(d)
+		r.dismiss(op.size(), false)
+		return Event{}, ErrClosed
+	}
+	d.own.slot, d.own.done = d.add(op, &d.own, f, buf), false
+	return r.conclude(ctx, d), nil
+}
+
+// conclude drives d until d.own is over and returns its event. The caller owns
+// the submission side and holds mu; conclude releases both.
+func (r *Reactor) conclude(ctx context.Context, d *driver) Event {
+	id := d.id(d.own.slot)
+	if c := d.drive(&d.own); c != nil {
+		r.release(d)
+		ev := c.wait(ctx, id, r.grace)
+		c.free()
+		return ev
+	}
+	ev := d.own.ev
+	r.release(d)
+	return ev
+}
+
+// doSlow performs an admitted operation on a blocking backing.
+func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
+	t, err := r.slowLane()
+	if err == nil {
+		c := newCall()
+		defer c.free()
+		c.task = task
+		if id, ok := t.submit(op, c, f, buf); ok {
+			return c.wait(ctx, id, r.grace), nil
+		}
+		err = ErrClosed
+	}
+	r.dismiss(op.size(), true)
+	return Event{}, err
+}
+
+// doTask performs an admitted operation for a task, on its executor's ring.
+func (r *Reactor) doTask(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
+	err := error(ErrClosed)
+	if !r.closed.Load() {
+		var ev Event
+		c := newCall()
+		defer c.free()
+		c.task = task
+		task.e.serve(r)
+		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.grace); err == nil {
+			return ev, nil
+		}
+	}
+	r.dismiss(op.size(), false)
+	return Event{}, err
+}
+
+// grace is a channel that is ready CancelDelay from now.
+func (r *Reactor) grace() <-chan struct{} {
+	if r.cfg.CancelDelay <= 0 {
+		return closedChannel
+	}
+	ch := make(chan struct{})
+	time.AfterFunc(r.cfg.CancelDelay, func() { close(ch) })
+	return ch
+}
+
+var closedChannel = func() chan struct{} { ch := make(chan struct{}); close(ch); return ch }()
+
+// Register hands op to a ring and returns its event's id; w is woken when it
+// has ended. While the reactor is at its limits Register waits, within ctx;
+// after that ctx plays no part. The descriptor is looked up with statfs(2) each
+// time; operations of a [File] are not.
+func (r *Reactor) Register(ctx context.Context, op Op, w Waker) (EventID, error) {
+	return r.register(ctx, &op, w, nil, nil)
+}
+
+func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *buffer) (EventID, error) {
+	if errno := op.check(); errno != 0 {
+		return EventID{}, newOpError(op, errno)
+	}
+	slow := op.class(f) == ClassBlocking
+	size := op.size()
+	if err := r.admit(ctx, op, slow); err != nil {
+		return EventID{}, err
+	}
+	if slow {
+		t, err := r.slowLane()
+		if err == nil {
+			if id, ok := t.submit(op, w, f, buf); ok {
+				return id, nil
+			}
+			err = ErrClosed
+		}
+		r.dismiss(size, slow)
+		return EventID{}, err
+	}
+	d := r.acquire()
+	d.mu.Lock()
+	if d.closing {
+		d.mu.Unlock()
+		r.release(d)
+		r.dismiss(size, slow)
+		return EventID{}, ErrClosed
+	}
+	s := d.add(op, w, f, buf)
+	d.arm(s)
+	id := d.id(s)
+	d.drive(nil)
+	r.release(d)
+	return id, nil
+}
+
+// Cancel ends an operation early if it has not ended: its event is EINTR,
+// unless it completes all the same. A buffer of the caller's is free when the
+// event has come and not before.
+func (r *Reactor) Cancel(id EventID) {
+	if id.driver != nil {
+		id.driver.cancel(id, endCancel)
+	}
+}
+
+// class is how the operation's backing takes I/O; f is the file if it is of one.
+func (op *Op) class(f *File) Class {
+	switch {
+	case f != nil:
+		return f.class
+	case op.Code == OpNop:
+		return ClassInline
+	case op.FD == unix.AT_FDCWD: // the path decides, and it is cheaper to assume the worst
+		return ClassBlocking
+	}
+	return ClassOf(op.FD)
+}
+
+// admit waits until op fits within the limits; dismiss is its opposite for an
+// operation that no driver has taken.
+func (r *Reactor) admit(ctx context.Context, op *Op, slow bool) error {
+	if op.Timeout == 0 {
+		op.Timeout = r.cfg.Timeout
+	}
+	size := op.size()
+	if slow {
+		if err := r.slow.acquire(ctx, size); err != nil {
+			return err
+		}
+	}
+	if err := r.limits.acquire(ctx, size); err != nil {
+		if slow {
+			r.slow.release(size)
+		}
+		return err
+	}
+	return nil
+}
+
+func (r *Reactor) dismiss(size int, slow bool) {
+	if slow {
+		r.slow.release(size)
+	}
+	r.limits.release(size)
+}
