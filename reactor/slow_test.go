@@ -48,11 +48,13 @@ func slowBacking(t *testing.T, size int) (path string, command func(string)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		unix.Unmount(mnt, unix.MNT_DETACH)
+		// Killed while go-fuse has a file of its own mount open (pollHack), it
+		// would wait for itself for ever: MNT_FORCE cuts the connection.
 		cmd.Process.Kill()
+		unix.Unmount(mnt, unix.MNT_FORCE|unix.MNT_DETACH)
 		cmd.Wait()
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(mnt, ".slowfs")); err == nil {
 			break
 		}
