@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -357,6 +358,30 @@ func TestNoXattr(t *testing.T) {
 	}
 	if n, err := unix.Listxattr(path, nil); n > 0 || err != nil && err != unix.EOPNOTSUPP {
 		t.Errorf("listxattr: %d, %v", n, err)
+	}
+}
+
+// Without acl, too, the mode is seen to change with an ACL.
+func TestModeOfACL(t *testing.T) {
+	for _, transport := range transports(t) {
+		t.Run(string(transport), func(t *testing.T) {
+			d := startMount(t, serveConfig{Source: t.TempDir(), Transport: transport,
+				Options: testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour}}, nil)
+			path := filepath.Join(d.dir, "f")
+			write(t, path, "x")
+			access, err := hex.DecodeString(acl([3]uint32{aclUserObj, 7, aclNone}, [3]uint32{aclGroupObj, 5, aclNone}, [3]uint32{aclOther, 1, aclNone})[2:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Setxattr(path, "system.posix_acl_access", access, 0); err != nil {
+				t.Fatal(err)
+			}
+			// Who asks for more than the mode makes the kernel ask as well.
+			var st unix.Statx_t
+			if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_MODE, &st); err != nil || st.Mode != unix.S_IFREG|0751 {
+				t.Errorf("%o, %v", st.Mode, err)
+			}
+		})
 	}
 }
 

@@ -98,19 +98,26 @@ func (n *node) changeXattr(ctx context.Context, attr string, change func(path st
 		return errno
 	}
 	defer p.release()
-	c := callerOf(ctx)
+	fn := func() syscall.Errno { return toErrno(change(procPath(p.fd))) }
 	return n.tree.block(func() syscall.Errno {
-		fn := func() syscall.Errno { return toErrno(change(procPath(p.fd))) }
 		if strings.HasPrefix(attr, aclPrefix) {
-			// An ACL sets the mode, and whether set-group-id stays depends on
-			// who sets it (posix_acl_update_mode in Linux). Who may set it the
-			// kernel has checked only if it knows ACLs.
-			with := withGroups
-			if n.tree.opts.ACL {
-				with = withCaps
-			}
-			return n.tree.id.run(c, with, fn)
+			return n.changeACL(callerOf(ctx), fn)
 		}
 		return fn()
 	})
+}
+
+// changeACL runs change as the caller: an ACL sets the mode, and whether
+// set-group-id stays depends on who sets it (posix_acl_update_mode in Linux).
+func (n *node) changeACL(c caller, change func() syscall.Errno) syscall.Errno {
+	if n.tree.opts.ACL {
+		return n.tree.id.run(c, withCaps, change)
+	}
+	// A kernel that does not know ACLs has not checked who may set one, nor does
+	// it take the mode for changed.
+	errno := n.tree.id.run(c, withGroups, change)
+	if errno == 0 {
+		n.NotifyContent(-1, 0) // attributes alone
+	}
+	return errno
 }
