@@ -279,6 +279,19 @@ func (a *actor) call(name string, arg []string) string {
 	case "pwrite": // SLOT DATA OFF
 		m, err := unix.Pwrite(a.fd(arg[0]), []byte(arg[1]), int64(n(2)))
 		return result(err, m)
+	case "dwrite": // NAME: a page, with O_DIRECT
+		fd, err := unix.Open(arg[0], unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return result(err)
+		}
+		defer unix.Close(fd)
+		page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		if err != nil {
+			return result(err)
+		}
+		defer unix.Munmap(page)
+		m, err := unix.Pwrite(fd, page, 0)
+		return result(err, m)
 	case "pread": // SLOT LEN OFF
 		buf := make([]byte, n(1))
 		m, err := unix.Pread(a.fd(arg[0]), buf, int64(n(2)))
@@ -407,6 +420,10 @@ func (a *actor) call(name string, arg []string) string {
 			return result(err)
 		}
 		return result(nil, describe(&st))
+	case "mode": // NAME: what the kernel has cached of it, if it has
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, arg[0], unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MODE, &st)
+		return result(err, fmt.Sprintf("%o", st.Mode))
 	case "fstat":
 		var st unix.Statx_t
 		if err := unix.Statx(a.fd(arg[0]), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st); err != nil {

@@ -240,8 +240,14 @@ func (n *node) changeAs(c caller, fd int, kill bool, change func() syscall.Errno
 		n.killPriv(c, fd)
 		return change()
 	}
+	n.forgetMode()
 	return errno
 }
+
+// forgetMode makes the kernel ask for the attributes again, because the request
+// at hand changes the mode, which it does not look for: it would go on to run the
+// file with set-id bits until the attributes time out.
+func (n *node) forgetMode() { n.NotifyContent(-1, 0) }
 
 // killPriv clears the set-id bits that c may not leave on a file it changes.
 // fd is any descriptor of the file. The backing itself drops capabilities.
@@ -252,6 +258,7 @@ func (n *node) killPriv(c caller, fd int) {
 	}
 	if mode := keptMode(c, uint32(st.Mode), st.Gid); mode != uint32(st.Mode) {
 		n.chmod(fd, mode&07777)
+		n.forgetMode()
 	}
 }
 

@@ -696,7 +696,7 @@ func killprivScript(s *script) {
 	for _, mode := range []string{"04777", "02777", "06777", "02767", "02666", "0777"} {
 		for _, user := range []string{super, owner, mate, multi, other} {
 			for _, change := range []string{"write k x", "pwrite k x 5", "ftruncate k 10", "truncate %s 10", "fallocate k 0 0 100",
-				"fallocate k 3 0 1", "open %s w|trunc", "copyrange src k 3 0 0", "mmapwrite k 0 z", "chown %s -1 -1", "chown %s -1 1001",
+				"fallocate k 3 0 1", "open %s w|trunc", "copyrange src k 3 0 0", "mmapwrite k 0 z", "dwrite %s", "chown %s -1 -1", "chown %s -1 1001",
 				"chmod %s 06777", "utimens %s now now", "setxattr %s user.k v"} {
 				name := s.make(owner, "file")
 				s.do(super, "truncate %s 50", name)
@@ -714,6 +714,7 @@ func killprivScript(s *script) {
 				} else {
 					s.do(user, "%s", change)
 				}
+				s.do(user, "mode %s", name)
 				s.do(user, "fstat k")
 				s.do(user, "close k")
 				s.do(user, "close src")

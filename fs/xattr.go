@@ -117,7 +117,7 @@ func (n *node) changeACL(c caller, change func() syscall.Errno) syscall.Errno {
 	// it take the mode for changed.
 	errno := n.tree.id.run(c, withGroups, change)
 	if errno == 0 {
-		n.NotifyContent(-1, 0) // attributes alone
+		n.forgetMode()
 	}
 	return errno
 }
