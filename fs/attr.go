@@ -174,7 +174,12 @@ func (n *node) touch(c caller, fd int) syscall.Errno {
 	}
 	errno := n.tree.id.run(c, withGroups, chown)
 	if errno == syscall.EPERM && mayWrite {
-		return 0 // a write by somebody else than the owner, who clears the bits later
+		// A write by somebody else than the owner, which will clear the bits;
+		// but not if the kernel writes past us.
+		if n.tree.opts.Passthrough {
+			n.killPriv(c, fd)
+		}
+		return 0
 	}
 	return errno
 }

@@ -60,10 +60,11 @@ func TestConformanceModes(t *testing.T) {
 		t.Skip("URINGFS_TEST_LONG is not set")
 	}
 	modes := map[string]testOptions{
-		"uncached":  {ACL: true},
-		"direct":    {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, DirectIO: true},
-		"writeback": {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, WritebackCache: true},
-		"locks":     {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, RemoteLocks: true, NFSExport: true},
+		"uncached":    {ACL: true},
+		"direct":      {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, DirectIO: true},
+		"writeback":   {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, WritebackCache: true},
+		"locks":       {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, RemoteLocks: true, NFSExport: true},
+		"passthrough": {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, Passthrough: true},
 		// Fewer descriptors than inodes: most calls open a file handle.
 		"handles": {ACL: true, AttrTimeout: time.Second, EntryTimeout: time.Second, MaxNodeFDs: 2},
 	}
@@ -96,6 +97,32 @@ func TestConformanceUserNamespace(t *testing.T) {
 		t.Run(backing.name, func(t *testing.T) {
 			conformance{opts: conformOptions, userns: true}.run(t, backing)
 		})
+	}
+}
+
+// With passthrough the kernel sends no writes, and still nobody else's write
+// leaves set-id bits.
+func TestPassthroughTakesSetID(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	opts := conformOptions
+	opts.Passthrough = true
+	d := startMount(t, serveConfig{Source: source, Options: opts}, nil)
+	if err := os.Chmod(d.dir, 0777); err != nil {
+		t.Fatal(err)
+	}
+	var s script
+	s.do(owner, "mknod f file 0666")
+	s.do(super, "chmod f 06777")
+	s.do(other, "open f rw 0 k")
+	s.do(other, "write k x")
+	s.do(super, "lstat f")
+	got, err := runScript(filepath.Join(d.dir, "d"), s.steps, conformance{}.attr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := got[len(got)-1]; last != "0 file 0777 n1 1001:1001 size 1" {
+		t.Error(strings.Join(got, "\n"))
 	}
 }
 
@@ -223,6 +250,8 @@ func (c conformance) deviation(backing, name string, script []string, i int) str
 		return "with the writeback cache the kernel sets times itself, which an append-only file forbids"
 	case c.opts.WritebackCache && (name == "dates" && call == "times" || name == "truncate" && call == "moved"):
 		return "with the writeback cache times are the kernel's: the backing does not limit dates, nor does a truncation to the same size move them"
+	case c.opts.Passthrough && name == "append" && call == "cat":
+		return "with passthrough the kernel appends as the file was opened, whatever F_SETFL said since"
 	case c.cred != nil && name == "killpriv" && strings.Contains(recent, "mmapwrite"):
 		return "pages written through a mapping reach the backing as writes, which take set-id bits when the daemon is not root"
 	case c.userns && user == super && slices.Contains([]string{"acl", "chown", "flags", "killpriv", "setgid"}, name):

@@ -59,7 +59,7 @@ type testOptions struct {
 	AttrTimeout, EntryTimeout, NegativeTimeout time.Duration
 
 	BackingDirect, NoXattr, ACL, WritebackCache, DirectIO, KeepCache, NoAtime bool
-	RemoteLocks, NFSExport                                                    bool
+	RemoteLocks, NFSExport, Passthrough                                       bool
 
 	MaxNodeFDs int
 }
@@ -70,7 +70,7 @@ func (o testOptions) options(io fs.IO) fs.Options {
 		AttrTimeout: o.AttrTimeout, EntryTimeout: o.EntryTimeout, NegativeTimeout: o.NegativeTimeout,
 		BackingDirect: o.BackingDirect, NoXattr: o.NoXattr, ACL: o.ACL, WritebackCache: o.WritebackCache,
 		DirectIO: o.DirectIO, KeepCache: o.KeepCache, NoAtime: o.NoAtime,
-		RemoteLocks: o.RemoteLocks, NFSExport: o.NFSExport,
+		RemoteLocks: o.RemoteLocks, NFSExport: o.NFSExport, Passthrough: o.Passthrough,
 		MaxNodeFDs: o.MaxNodeFDs,
 	}
 }
