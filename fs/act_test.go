@@ -59,6 +59,7 @@ var jobs = map[string]func(dir string) (string, error){
 	"handles":          checkHandles,
 	"handles-that-end": checkHandlesThatEnd,
 	"locker":           runLocker,
+	"fill-up":          fillUp,
 }
 
 // actAs runs a job in another process.

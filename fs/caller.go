@@ -145,7 +145,8 @@ const lentCaps = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_MKN
 
 // run calls fn with that part of the caller's credentials on a thread of its own,
 // and restores the thread. The kernel takes the capabilities that override file
-// permissions from the thread along with fsuid 0 (capabilities(7)).
+// permissions from the thread along with fsuid 0 (capabilities(7)); run takes the
+// one that overrides quotas.
 //
 // The raw system calls matter: Go's own setters change every thread.
 func (id identity) run(c caller, with part, fn func() syscall.Errno) syscall.Errno {
@@ -168,17 +169,25 @@ func (id identity) run(c caller, with part, fn func() syscall.Errno) syscall.Err
 		}
 	}
 	errno := syscall.EPERM // an id that our user namespace does not map
+	var taken uint32
 	if setfsgid(c.gid) && setfsuid(c.uid) {
-		errno = 0
-		if caps := cred.caps & lentCaps; with == withCaps && caps != 0 {
-			errno = raise(uint32(caps))
+		var lent, unlimited uint32
+		if with == withCaps {
+			lent = uint32(cred.caps & lentCaps)
 		}
-		if errno == 0 {
+		if c.uid != 0 {
+			unlimited = 1 << unix.CAP_SYS_RESOURCE // with it no quota binds
+		}
+		if taken, errno = changeCaps(lent, unlimited); errno == 0 {
 			errno = fn()
 		}
 	}
 	// fsuid 0 brings back what it took, and what was raised is among it.
 	restored := setfsuid(id.uid) && setfsgid(id.gid)
+	if taken != 0 {
+		_, errno := changeCaps(taken, 0)
+		restored = errno == 0 && restored
+	}
 	if changeGroups {
 		restored = setgroups(id.groups) == 0 && restored
 	}
@@ -189,16 +198,20 @@ func (id identity) run(c caller, with part, fn func() syscall.Errno) syscall.Err
 	return errno
 }
 
-// raise makes capabilities of the calling thread effective, as far as it is
-// permitted them.
-func raise(caps uint32) syscall.Errno {
+// changeCaps makes more of the capabilities 0 to 31 effective on the calling thread,
+// as far as it is permitted them, and less not. It returns those that it took away.
+func changeCaps(more, less uint32) (taken uint32, errno syscall.Errno) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData // of capabilities 0 to 31 and 32 to 63
 	if err := unix.Capget(&header, &data[0]); err != nil {
-		return toErrno(err)
+		return 0, toErrno(err)
 	}
-	data[0].Effective |= caps & data[0].Permitted
-	return toErrno(unix.Capset(&header, &data[0]))
+	was := data[0].Effective
+	data[0].Effective = (was | more&data[0].Permitted) &^ less
+	if data[0].Effective == was {
+		return 0, 0
+	}
+	return was & less, toErrno(unix.Capset(&header, &data[0]))
 }
 
 // setfsuid and setfsgid report whether the thread has the id now. The calls

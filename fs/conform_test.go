@@ -254,7 +254,7 @@ func (c conformance) deviation(backing, name string, script []string, i int) str
 		return "with passthrough the kernel appends as the file was opened, whatever F_SETFL said since"
 	case c.cred != nil && name == "killpriv" && strings.Contains(recent, "mmapwrite"):
 		return "pages written through a mapping reach the backing as writes, which take set-id bits when the daemon is not root"
-	case c.userns && user == super && slices.Contains([]string{"acl", "chown", "flags", "killpriv", "setgid"}, name):
+	case c.userns && user == super && (call == "setflags" || slices.Contains([]string{"acl", "chown", "flags", "killpriv", "setgid"}, name)):
 		return "set-id bits and inode flags by the capabilities of a user namespace, which FUSE does not tell"
 	case backing == "btrfs" && name == "killpriv" && strings.Contains(recent, "fallocate k 3 "):
 		return "btrfs leaves set-id bits and capabilities when a hole is punched into nothing; the kernel takes them before it asks"

@@ -202,7 +202,7 @@ func (n *node) createOpen(ctx context.Context, flags, mode uint32, out *fuse.Ent
 			unix.Close(fd)
 			return errno
 		}
-		if h, errno = child.newHandle(fd, backing); errno != 0 {
+		if h, errno = child.newHandle(fd, backing, c.caller); errno != 0 {
 			child.forget(1)
 		}
 		return errno

@@ -28,8 +28,8 @@ type directFile struct {
 const alignUnknown = 4096
 
 // newDirectFile puts the O_DIRECT descriptor fd, which it owns, into a File of
-// node n. flags are those it was opened with.
-func newDirectFile(n *node, fd, flags int) (File, error) {
+// node n. flags are those it was opened with, by c.
+func newDirectFile(n *node, fd, flags int, c caller) (File, error) {
 	t := n.tree
 	memAlign, align := alignUnknown, alignUnknown
 	var st unix.Statx_t
@@ -43,9 +43,9 @@ func newDirectFile(n *node, fd, flags int) (File, error) {
 			unix.Close(fd)
 			return nil, err
 		}
-		return t.io.Open(fd)
+		return t.openFile(fd, c)
 	}
-	buffered, err := t.io.Open(again)
+	buffered, err := t.openFile(again, c)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -54,7 +54,7 @@ func newDirectFile(n *node, fd, flags int) (File, error) {
 		unix.Close(fd)
 		return buffered, nil
 	}
-	direct, err := t.io.Open(fd)
+	direct, err := t.openFile(fd, c)
 	if err != nil {
 		return nil, errors.Join(err, buffered.Close())
 	}

@@ -74,11 +74,11 @@ func (t *Tree) reopen(fd, flags int) (int, syscall.Errno) {
 	return got, errno
 }
 
-// newHandle puts the backing descriptor fd, which it owns, into a handle.
-func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
-	open := n.tree.io.Open
+// newHandle puts the backing descriptor fd, which it owns, into a handle of c's.
+func (n *node) newHandle(fd, flags int, c caller) (*handle, syscall.Errno) {
+	open := func(fd int) (File, error) { return n.tree.openFile(fd, c) }
 	if flags&syscall.O_DIRECT != 0 {
-		open = func(fd int) (File, error) { return newDirectFile(n, fd, flags) }
+		open = func(fd int) (File, error) { return newDirectFile(n, fd, flags, c) }
 	}
 	file, err := open(fd)
 	if err != nil {
@@ -96,6 +96,18 @@ func (n *node) newHandle(fd, flags int) (*handle, syscall.Errno) {
 		n.writers.Add(1)
 	}
 	return h, 0
+}
+
+// openFile gives fd to the IO. What users write must count as theirs, to quotas
+// and to space that is kept for root: the daemon may have more rights than they.
+// Whose it is depends on who has opened the file, as the kernel does not say who
+// wrote what it writes back.
+func (t *Tree) openFile(fd int, c caller) (File, error) {
+	file, err := t.io.Open(fd)
+	if f, ok := file.(interface{ SetUnprivileged() }); ok && err == nil && c.uid != 0 {
+		f.SetUnprivileged()
+	}
+	return file, err
 }
 
 // fuseFlags says how the kernel is to treat the handle, which was opened with
@@ -170,17 +182,17 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		n.writeBack(0)
 	}
 	var h *handle
+	c := callerOf(ctx)
 	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
-		c := callerOf(ctx)
 		kill := flags&syscall.O_TRUNC != 0 && c.killPriv()
 		errno = n.tree.block(func() syscall.Errno {
 			return n.changeAs(c, p.fd, kill, func() (errno syscall.Errno) {
-				h, errno = n.open(p.fd, flags)
+				h, errno = n.open(p.fd, flags, c)
 				return errno
 			})
 		})
 	} else {
-		h, errno = n.open(p.fd, flags)
+		h, errno = n.open(p.fd, flags, c)
 	}
 	if errno != 0 {
 		return nil, 0, errno
@@ -188,7 +200,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	return h, h.fuseFlags(flags), 0
 }
 
-func (n *node) open(pathFD int, flags uint32) (*handle, syscall.Errno) {
+func (n *node) open(pathFD int, flags uint32, c caller) (*handle, syscall.Errno) {
 	backing := n.tree.backingFlags(flags)
 	fd, errno := n.tree.reopen(pathFD, backing)
 	if errno == syscall.EPERM && n.tree.opts.WritebackCache && flags&syscall.O_APPEND != 0 {
@@ -198,7 +210,7 @@ func (n *node) open(pathFD int, flags uint32) (*handle, syscall.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	return n.newHandle(fd, backing)
+	return n.newHandle(fd, backing, c)
 }
 
 var _ = (fusefs.FileReader)((*handle)(nil))
@@ -396,11 +408,17 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 	to.changed(ctx)
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
-		in, out := int64(offIn), int64(offOut)
-		var err error
-		copied, err = unix.CopyFileRange(from.file.Fd(), &in, to.file.Fd(), &out,
-			int(min(length, copyChunk)), int(flags))
-		return toErrno(err)
+		with := idsOnly // for the sake of quotas
+		if to.node.setID.Load() {
+			with = withGroups // which decide about the bits
+		}
+		return n.tree.id.run(callerOf(ctx), with, func() syscall.Errno {
+			in, out := int64(offIn), int64(offOut)
+			var err error
+			copied, err = unix.CopyFileRange(from.file.Fd(), &in, to.file.Fd(), &out,
+				int(min(length, copyChunk)), int(flags))
+			return toErrno(err)
+		})
 	})
 	return uint32(copied), errno
 }

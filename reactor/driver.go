@@ -53,7 +53,8 @@ type driver struct {
 	reaped    int // completions
 	expressed expressCounts
 
-	q queue
+	q    queue
+	user uint16 // personality of unprivileged operations, 0 if there is none
 
 	// mu guards everything below and the slots. It is never held across a
 	// system call that can wait. Both sides of q belong to who owns the submission side.
@@ -85,6 +86,9 @@ type counts struct {
 func newDriver(q queue, limits ...*Limits) *driver {
 	q.notify(false)
 	d := &driver{q: q, limits: limits, drained: make(chan struct{})}
+	if r, ok := q.(*ring); ok {
+		d.user = r.user
+	}
 	d.spare = d.newSlot()
 	return d
 }
@@ -243,6 +247,9 @@ func (d *driver) fill() {
 		s.state = slotInFlight
 		s.gen++
 		s.prepare(e)
+		if s.op.Unprivileged {
+			e.SetPersonality(d.user)
+		}
 		e.SetUserData(s.userData())
 		d.filled = append(d.filled, s)
 		d.counts.submitted++

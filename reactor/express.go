@@ -82,6 +82,9 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 	size := len(op.Buf)
 	e.PrepOperation(uint8(op.Code), int32(op.FD), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(op.Buf)))), uint32(size), uint64(op.Off))
 	e.SetOpFlags(op.Flags)
+	if op.Unprivileged {
+		e.SetPersonality(d.user)
+	}
 	e.SetUserData(userData)
 	n, _ := d.q.enter(0, 0)
 	keepAlive(op)

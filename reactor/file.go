@@ -24,6 +24,8 @@ type File struct {
 	// rwFlags are RWF_* flags of every read and write.
 	rwFlags atomic.Uint32
 
+	unprivileged atomic.Bool // see SetUnprivileged
+
 	passOn atomic.Bool  // see PassOn
 	short  atomic.Int32 // reads to come that Follow leaves alone
 
@@ -189,10 +191,17 @@ func (f *File) SubmitWrite(ctx context.Context, p []byte, off int64) (*Future, e
 // written as usual.
 func (f *File) SetUncached() { f.rwFlags.Store(rwfDontcache) }
 
+// SetUnprivileged has writes and Fallocate made with the rights of an ordinary
+// user, if the reactor is root's: quotas bind them, and space that is kept for
+// root is not theirs. Only for files of [ClassInline]; others may have to know
+// who writes.
+func (f *File) SetUnprivileged() { f.unprivileged.Store(f.class == ClassInline) }
+
 const rwfDontcache = 0x80 // RWF_DONTCACHE, which x/sys lacks
 
 func (f *File) transfer(ctx context.Context, op *Op) (int, error) {
 	op.Flags = f.rwFlags.Load()
+	op.Unprivileged = op.writes() && f.unprivileged.Load()
 	n, err := f.transferOnce(ctx, op)
 	if op.Flags != 0 && n == 0 && errors.Is(err, syscall.EOPNOTSUPP) {
 		f.rwFlags.Store(0)
@@ -279,7 +288,7 @@ func (f *File) Fsync(ctx context.Context, datasync bool) error {
 
 // Fallocate is fallocate(2): mode is FALLOC_FL_*, off and length are in bytes.
 func (f *File) Fallocate(ctx context.Context, mode uint32, off, length int64) error {
-	_, err := f.do(ctx, &Op{Code: OpFallocate, FD: f.fd, Off: off, Len: length, Flags: mode}, nil)
+	_, err := f.do(ctx, &Op{Code: OpFallocate, FD: f.fd, Off: off, Len: length, Flags: mode, Unprivileged: f.unprivileged.Load()}, nil)
 	return err
 }
 

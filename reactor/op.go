@@ -75,6 +75,9 @@ type Op struct {
 	Flags, Mode uint32
 	Path        string
 	Stat        *unix.Statx_t // filled when the operation has succeeded
+	// Unprivileged: what the operation takes of the filesystem is taken with
+	// the rights of an ordinary user. See [File.SetUnprivileged].
+	Unprivileged bool
 	// Timeout bounds the operation, from submission; 0 takes that of the
 	// reactor. See [Config.Timeout].
 	Timeout time.Duration

@@ -38,6 +38,8 @@ type ring struct {
 	enterFlags uint32
 	enters     uint64 // calls of enter, for tests and statistics of one thread
 
+	user uint16 // see registerUser
+
 	sq struct {
 		head, tail, flags *uint32
 		mask, entries     uint32
@@ -98,6 +100,7 @@ func newRing(cfg ringConfig) (*ring, error) {
 		r.close()
 		return nil, err
 	}
+	r.user = r.registerUser()
 	return r, nil
 }
 

@@ -82,7 +82,8 @@ seconds=${SOAK_SECONDS:-30}
 		mlock mmap mmapaddr mmapfiles mmapfixed mmapfork mmapmany msync msyncmany munmap open pipe readahead remap rename \
 		revio seek sendfile splice symlink sync-file tee touch truncate unlink utime verity vm-splice xattr; do
 		[[ $known == *" $class "* ]] || continue # versions differ
-		timeout $((seconds + 60)) stress-ng --temp-path "$mnt" --"$class" 2 --timeout $((seconds / 10 + 1)) --verify --quiet 3>&- || {
+		# Not --temp-path "$mnt": io-uring gets long paths wrong (0.15).
+		(cd "$mnt" && timeout $((seconds + 60)) stress-ng --temp-path . --"$class" 2 --timeout $((seconds / 10 + 1)) --verify --quiet 3>&-) || {
 			echo "stress-ng --$class: status $?" >&2
 			return 1
 		}
