@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func Check(source, mountpoint string, o Options) error {
 			return err
 		}
 	}
-	err := checkMountpoint(mountpoint)
+	err := checkMountpoint(mountpoint, o.NonEmpty)
 	stale := errors.Is(err, ErrStale)
 	if err != nil && !(stale && o.Recover) {
 		return err
@@ -36,9 +37,28 @@ func Check(source, mountpoint string, o Options) error {
 	return checkEmpty(mountpoint)
 }
 
+// statWait bounds how long a directory may take to answer: disks spin up and
+// network filesystems are mounted on demand, but a command that hangs tells nothing.
+const statWait = 30 * time.Second
+
+func stat(path string) (unix.Stat_t, error) {
+	answer := make(chan unix.Stat_t, 1) // the one result
+	err := bounded(statWait, func() error {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			return err
+		}
+		answer <- st
+		return nil
+	})
+	if err != nil {
+		return unix.Stat_t{}, err
+	}
+	return <-answer, nil
+}
+
 func checkSource(source string) error {
-	var st unix.Stat_t
-	err := unix.Stat(source, &st)
+	st, err := stat(source)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q", source), cause: err,
@@ -54,9 +74,21 @@ func checkSource(source string) error {
 	return nil
 }
 
-func checkMountpoint(mountpoint string) error {
-	var st unix.Stat_t
-	err := unix.Stat(mountpoint, &st)
+// checkMountpoint wants a directory that answers, and no FUSE mount that somebody
+// serves on it, unless over says so. Such a mount may hang, and a process that asks
+// it cannot even end then, so without need it is not asked.
+func checkMountpoint(mountpoint string, over bool) error {
+	if i, err := Find(mountpoint); err == nil && i.served() {
+		if !over {
+			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q has a mount already: %s of %s", mountpoint, i.Type, i.Source),
+				hint: fmt.Sprintf("take it off with \"uringfs umount %s\" (--force if it hangs), or mount over it with -o nonempty", mountpoint)}
+		}
+		if errors.Is(i.probe(), unix.ETIMEDOUT) {
+			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q: the mount that is there hangs", mountpoint),
+				hint: fmt.Sprintf("take it off with \"uringfs umount --force %s\"", mountpoint)}
+		}
+	}
+	st, err := stat(mountpoint)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err,
@@ -83,21 +115,16 @@ func checkEmpty(dir string) error {
 	if _, err := f.Readdirnames(1); errors.Is(err, io.EOF) {
 		return nil
 	}
-	hint := "mount over it with -o nonempty; its files are hidden meanwhile"
-	if abs, err := resolve(dir); err == nil {
-		if i, ok, err := At(abs); err == nil && ok && i.Fuse() {
-			hint = fmt.Sprintf("%s of %s is mounted there already: \"uringfs umount %s\"", i.Type, i.Source, dir)
-		}
-	}
-	return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q is not empty", dir), hint: hint}
+	return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q is not empty", dir),
+		hint: "mount over it with -o nonempty; its files are hidden meanwhile"}
 }
 
 // checkContains walks from the mountpoint to the root and refuses if it comes
 // through the source. Directories are compared by device and inode, so symbolic
 // links and bind mounts cannot hide one in the other.
 func checkContains(source, mountpoint string) error {
-	var src unix.Stat_t
-	if err := unix.Stat(source, &src); err != nil {
+	src, err := stat(source)
+	if err != nil {
 		return &Error{kind: ErrSource, msg: fmt.Sprintf("source %q", source), cause: err}
 	}
 	dir, err := resolve(mountpoint)
@@ -109,8 +136,7 @@ func checkContains(source, mountpoint string) error {
 	}
 	target := dir
 	for {
-		var st unix.Stat_t
-		if err := unix.Stat(dir, &st); err == nil && st.Dev == src.Dev && st.Ino == src.Ino {
+		if st, err := stat(dir); err == nil && st.Dev == src.Dev && st.Ino == src.Ino {
 			return &Error{kind: ErrDeadlock,
 				msg: fmt.Sprintf("source %q contains the mountpoint %q: "+
 					"the daemon would deadlock, waiting for itself when it walks into its own mount", source, mountpoint),

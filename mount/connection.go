@@ -60,23 +60,62 @@ func connectionFile(device uint32, name string) string {
 	return filepath.Join(connectionsDir, strconv.FormatUint(uint64(device), 10), name)
 }
 
-// deadWait bounds how long Dead waits for a mount that may hang.
+// deadWait bounds how long a mount is given to answer.
 const deadWait = time.Second
 
 // Dead says whether nobody serves the mount any more: the kernel then answers
-// ENOTCONN in place of the daemon. It asks the mount, so a caller who can tell
-// otherwise that the daemon is alive should not call it. A mount that hangs is
-// not dead, and costs a second and a blocked thread.
+// ENOTCONN in place of the daemon. The mount itself is only asked if no process
+// that we see serves it (another PID namespace hides some, and so do kernels before
+// fuse_connection in fdinfo). If it hangs then, it is not dead, and costs a
+// second and a blocked thread, which may keep this process from ending.
 func Dead(i Info) bool {
-	answer := make(chan error, 1) // so that a late answer does not block
-	go func() {
+	if i.served() {
+		return false
+	}
+	err := i.probe()
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
+// served says whether a process that we see holds the connection's /dev/fuse.
+func (i Info) served() bool {
+	pids, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return false
+	}
+	want := fmt.Sprintf("fuse_connection:\t%d\n", i.Device)
+	for _, dir := range pids {
+		infos, err := os.ReadDir(filepath.Join(dir, "fdinfo"))
+		if err != nil {
+			continue // gone, or somebody else's
+		}
+		for _, e := range infos {
+			if text, err := os.ReadFile(filepath.Join(dir, "fdinfo", e.Name())); err == nil && strings.Contains(string(text), want) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// probe asks the mount for anything, and gives ETIMEDOUT if it hangs.
+func (i Info) probe() error {
+	return bounded(deadWait, func() error {
 		var st unix.Statfs_t
-		answer <- unix.Statfs(i.Mountpoint, &st)
-	}()
+		return unix.Statfs(i.Mountpoint, &st)
+	})
+}
+
+// bounded gives ETIMEDOUT if f takes longer than d, and leaves it behind: a thread
+// that waits for a filesystem that hangs.
+func bounded(d time.Duration, f func() error) error {
+	answer := make(chan error, 1) // so that a late answer does not block
+	go func() { answer <- f() }()
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
 	case err := <-answer:
-		return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
-	case <-time.After(deadWait):
-		return false
+		return err
+	case <-t.C:
+		return unix.ETIMEDOUT
 	}
 }

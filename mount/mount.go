@@ -170,7 +170,7 @@ func mountedAt(mountpoint string) (Info, error) {
 // recoverStale takes dead mounts of our type off the mountpoint.
 func recoverStale(mountpoint string, o *Options) error {
 	for {
-		err := checkMountpoint(mountpoint)
+		err := checkMountpoint(mountpoint, o.NonEmpty)
 		if err == nil && !o.NonEmpty {
 			err = checkEmpty(mountpoint)
 		}

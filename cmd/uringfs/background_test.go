@@ -22,7 +22,8 @@ func TestBackgroundRelaysTheChildsError(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
 		t.Errorf("ended with %v, want exit code %d", err, exitUsage)
 	}
-	if !strings.HasPrefix(stderr.String(), "uringfs: max_background=70000") || strings.Count(stderr.String(), "\n") != 2 {
+	if lines := strings.Split(stderr.String(), "\n"); len(lines) != 3 ||
+		!strings.HasPrefix(lines[0], "uringfs: max_background=70000") || !strings.HasPrefix(lines[1], "hint: ") {
 		t.Errorf("said %q", stderr.String())
 	}
 }

@@ -103,6 +103,11 @@ stats_of() { "$URINGFS" stats --field "$2" "$1"; }
 # whose daemon is gone for none.
 is_mounted() { awk -v m="${1:-$mnt}" '$2 == m {found = 1} END {exit !found}' /proc/mounts; }
 
+# is_dead: nobody serves the mount any more. That is so a moment after the daemon's
+# main thread has ended, when the last of its threads has; attributes may be cached
+# for longer, which statfs(2) never is.
+is_dead() { [[ $(timeout 5 stat -f "$mnt" 2>&1) == *"not connected"* ]]; }
+
 # daemon_of MOUNTPOINT prints the process that serves it.
 daemon_of() {
   stats_of "$1" pid

@@ -57,13 +57,11 @@ load helpers
 	await_exit "$daemon"
 }
 
-# kill_daemon leaves a stale mountpoint behind. The rings of a process, which hold
-# the connection over io_uring, go a moment after it.
+# kill_daemon leaves a stale mountpoint behind.
 kill_daemon() {
 	kill -KILL "$daemon"
 	await_exit "$daemon"
-	is_stale() { timeout 5 stat "$mnt" 2>&1 | grep -q "not connected"; }
-	await 5 is_stale
+	await 10 is_dead
 }
 
 @test "a mount whose daemon was killed is cleaned by umount" {
@@ -85,6 +83,20 @@ kill_daemon() {
 	[ "$(cat "$mnt/f")" = x ]
 	# One mount and not two on top of each other.
 	[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
+}
+
+@test "a mount that hangs on the mountpoint is told, and the command returns" {
+	expect_no_io
+	mount_fs attr_timeout=0,entry_timeout=0
+	kill -STOP "$daemon"
+	local f
+	for f in "" -f -orecover; do
+		run -11 --separate-stderr timeout 20 "$URINGFS" $f "$source" "$mnt"
+		[[ ${stderr_lines[0]} == *"has a mount already: fuse.uringfs of"* && ${stderr_lines[1]} == "hint: "*"--force if it hangs"* ]]
+	done
+	run -11 --separate-stderr timeout 20 "$URINGFS" -o nonempty "$source" "$mnt"
+	[[ ${stderr_lines[0]} == *"hangs" && ${stderr_lines[1]} == "hint: "*"umount --force"* ]]
+	kill -CONT "$daemon"
 }
 
 @test "recover leaves a healthy mount and a foreign one alone" {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +78,7 @@ func Start() (Report, error) {
 	if err == nil && report.Ready {
 		return report, cmd.Process.Release()
 	}
-	waitErr := cmd.Wait()
+	waitErr := end(cmd)
 	if err == nil {
 		return report, nil
 	}
@@ -85,6 +86,22 @@ func Start() (Report, error) {
 		err = waitErr
 	}
 	return Report{}, fmt.Errorf("the background process ended without a word: %w", err)
+}
+
+// endWait bounds how long a child that has reported a failure may take to end.
+const endWait = 2 * time.Second
+
+// end waits for the child, unless a thread of it waits for a filesystem that hangs
+// and cannot be killed.
+func end(cmd *exec.Cmd) error {
+	ended := make(chan error, 1) // so that a late end does not block
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(endWait):
+		return nil
+	}
 }
 
 // A Child is the background process's end of the pipe.
@@ -99,6 +116,8 @@ func Inherit() *Child {
 	}
 	os.Unsetenv(reportEnv)
 	unix.CloseOnExec(fd)
+	// Not "exe", for ps and pkill. A name is not worth failing for.
+	_ = os.WriteFile("/proc/self/comm", []byte("uringfs"), 0)
 	return &Child{os.NewFile(uintptr(fd), "report")}
 }
 
