@@ -54,27 +54,6 @@ mount_fs() {
   fds_at_start=$(open_files "$daemon")
 }
 
-# mount_over_ring [OPTION...] is mount_fs over FUSE-over-io_uring, whose switch it
-# turns on for as long as that takes. Others who use the switch hold the lock.
-mount_over_ring() {
-  local switch=/sys/module/fuse/parameters/enable_uring was status=0
-  exec 7>"${TMPDIR:-/tmp}/enable_uring.lock"
-  flock 7
-  was=$(cat $switch)
-  echo Y >$switch
-  mount_fs "$@" transport=uring 7>&- || status=$?
-  echo "$was" >$switch
-  exec 7>&-
-  return $status
-}
-
-# needs_ring skips a test that mounts over FUSE-over-io_uring by itself where it
-# cannot, or need not because the whole run is over that.
-needs_ring() {
-  [ "${URINGFS_TRANSPORT:-}" != uring ] || skip "all is over that already"
-  [ -e /sys/module/fuse/parameters/enable_uring ] || skip "this kernel has no FUSE-over-io_uring"
-}
-
 # mount_options WORD... joins them with those of the environment.
 mount_options() {
   local IFS=,

@@ -54,13 +54,3 @@ checked() { "$BIN/filecheck" -source "$source" -ops "${FILECHECK_STEPS:-1500}" "
 @test "a plain directory: the checker finds nothing there" {
 	"$BIN/filecheck" -align 4096 "$plain"
 }
-
-@test "over io_uring, in the modes that differ" {
-	needs_ring
-	local mode
-	for mode in '' writeback_cache direct_io backing_direct; do
-		mount_over_ring $mode
-		checked -apart
-		unmount
-	done
-}

@@ -3,8 +3,7 @@
 
 load helpers
 
-# on_slow_backing [OPTION...] puts slowfs between $source and the mount, which
-# $mounter makes (default: mount_fs).
+# on_slow_backing [OPTION...] puts slowfs between $source and the mount.
 on_slow_backing() {
 	slow=$BATS_TEST_TMPDIR/slow
 	mkdir "$slow"
@@ -14,7 +13,7 @@ on_slow_backing() {
 	at_end drop_slow_backing
 	local plain_source=$source
 	source=$slow
-	${mounter:-mount_fs} "$@"
+	mount_fs "$@"
 	source=$plain_source
 }
 
@@ -30,19 +29,6 @@ await_unmount() { await 10 umount "$1"; }
 	echo fast >"$source/fast"
 	seq 1000 >"$source/slow"
 	on_slow_backing io_timeout=1
-	times_out
-}
-
-@test "io_timeout over io_uring" {
-	needs_ring
-	echo fast >"$source/fast"
-	seq 1000 >"$source/slow"
-	mounter=mount_over_ring on_slow_backing io_timeout=1
-	times_out
-}
-
-# times_out has reads and writes fail for want of the backing, and then not.
-times_out() {
 	cat "$mnt/fast"
 	echo hang >"$slow/.slowfs"
 	local begun=$SECONDS
@@ -167,18 +153,8 @@ times_out() {
 }
 
 @test "remote_locks: who waits can give up, be killed and be sent away by the daemon's end" {
-	lock_waiters mount_fs
-}
-
-@test "remote_locks over io_uring" {
-	needs_ring
-	lock_waiters mount_over_ring
-}
-
-# lock_waiters MOUNTER has others wait for a lock of the shell's.
-lock_waiters() {
 	expect_no_io
-	"$1" remote_locks drain_timeout=0.5 lazy_timeout=0.5
+	mount_fs remote_locks drain_timeout=0.5 lazy_timeout=0.5
 	exec 8>"$mnt/f"
 	flock 8
 	run -1 flock -w 0.2 "$mnt/f" true 8>&-
@@ -226,18 +202,6 @@ lock_waiters() {
 @test "passthrough: the data is right, and none of it comes by the daemon" {
 	expect_no_io
 	mount_fs passthrough
-	passed
-}
-
-@test "passthrough over io_uring" {
-	needs_ring
-	expect_no_io
-	mount_over_ring passthrough
-	passed
-}
-
-# passed uses files of a passthrough mount and fails if the daemon sees I/O.
-passed() {
 	local before
 	"$BIN/filecheck" -source "$source" -align 4096 "$mnt"
 	seq 100000 >"$mnt/f"

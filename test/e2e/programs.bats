@@ -131,7 +131,7 @@ merged() {
 	mkdir -p "$1/up" "$1/work" "$dir"
 	mount -t overlay -o "lowerdir=$2,upperdir=$1/up,workdir=$1/work" uringfs-overlay "$dir"
 	(
-		cd "$dir"
+		cd "$dir" || exit
 		diff -r --no-dereference a/b "$2/a/b"
 		echo changed >>a/file1
 		rm a/file2
@@ -156,8 +156,7 @@ merged() {
 	(cd "$1/up" && find . -printf '%P %y %m %U:%G %n %l\n' && getfattr -Rd -m 'overlay.opaque|user' .) | sort
 }
 
-# overlays MOUNTER merges with a directory on the mount below, and with one above.
-overlays() {
+@test "overlayfs takes a directory on the mount as its lower and as its upper" {
 	grep -q overlay /proc/filesystems || modprobe overlay 2>/dev/null || skip "no overlayfs"
 	# Not on $STORE: what overlayfs wants of an upper directory is not what this is about.
 	local tmpfs=$top/tmpfs
@@ -170,18 +169,11 @@ overlays() {
 	chmod 755 "$tmpfs/lower/a/file3"
 	cp -a "$tmpfs/lower" "$tmpfs/source/lower"
 	source=$tmpfs/source
-	"$1" suid,dev
+	mount_fs suid,dev
 	merged "$tmpfs/plain" "$tmpfs/lower" >"$BATS_TEST_TMPDIR/plain.out"
 	merged "$tmpfs/upper" "$mnt/lower" >"$BATS_TEST_TMPDIR/lower.out"
 	merged "$mnt" "$tmpfs/lower" >"$BATS_TEST_TMPDIR/upper.out"
 	diff -u "$BATS_TEST_TMPDIR/plain.out" "$BATS_TEST_TMPDIR/lower.out"
 	diff -u "$BATS_TEST_TMPDIR/plain.out" "$BATS_TEST_TMPDIR/upper.out"
 	diff -r --no-dereference "$tmpfs/lower/a/b" "$mnt/lower/a/b"
-}
-
-@test "overlayfs takes a directory on the mount as its lower and as its upper" { overlays mount_fs; }
-
-@test "overlayfs over io_uring" {
-	needs_ring
-	overlays mount_over_ring
 }

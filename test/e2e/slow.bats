@@ -136,6 +136,7 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	read -r line <"$BATS_TEST_TMPDIR/closed"
 	steer "ops getattr" hang
 	# Bash asks with stat(2), which is a GETATTR; stat(1) would send a STATX.
+	# shellcheck disable=SC2016 # expanded in there
 	taskset -c 0 bash -c 'test -s "$1"' _ "$mnt/file" 3>&- &
 	local stat=$!
 	waits() { [ "$(slow_count waiting)" -ge 1 ]; }
