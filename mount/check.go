@@ -78,14 +78,9 @@ func checkSource(source string) error {
 // serves on it, unless over says so. Such a mount may hang, and a process that asks
 // it cannot even end then, so without need it is not asked.
 func checkMountpoint(mountpoint string, over bool) error {
-	if i, err := Find(mountpoint); err == nil && i.served() {
-		if !over {
-			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q has a mount already: %s of %s", mountpoint, i.Type, i.Source),
-				hint: fmt.Sprintf("take it off with \"uringfs umount %s\" (--force if it hangs), or mount over it with -o nonempty", mountpoint)}
-		}
-		if errors.Is(i.probe(), unix.ETIMEDOUT) {
-			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q: the mount that is there hangs", mountpoint),
-				hint: fmt.Sprintf("take it off with \"uringfs umount --force %s\"", mountpoint)}
+	if i, err := Find(mountpoint); err == nil {
+		if err := checkMounted(i, mountpoint, over); err != nil {
+			return err
 		}
 	}
 	st, err := stat(mountpoint)
@@ -93,15 +88,42 @@ func checkMountpoint(mountpoint string, over bool) error {
 	case errors.Is(err, unix.ENOENT):
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err,
 			hint: "mkdir -p " + mountpoint}
-	case errors.Is(err, unix.ENOTCONN):
-		return &Error{kind: ErrStale, msg: fmt.Sprintf("mountpoint %q is stale: its daemon is gone", mountpoint), cause: err,
-			hint: fmt.Sprintf("clean it with \"uringfs umount %s\", or mount with -o recover", mountpoint)}
+	case notConnected(err):
+		return staleError(mountpoint, err)
 	case err != nil:
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q", mountpoint), cause: err}
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q is not a directory", mountpoint)}
 	}
 	return nil
+}
+
+// checkMounted looks at the FUSE mount i on the mountpoint. That of a daemon which
+// was killed answers when the last of its files is closed; its rings, which hold the
+// connection, go some time after the process.
+func checkMounted(i Info, mountpoint string, over bool) error {
+	wait := statWait
+	if i.served() {
+		wait = deadWait
+		if !over {
+			return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q has a mount already: %s of %s", mountpoint, i.Type, i.Source),
+				hint: fmt.Sprintf("take it off with \"uringfs umount %s\" (--force if it hangs), or mount over it with -o nonempty", mountpoint)}
+		}
+	}
+	err := i.probe(wait)
+	switch {
+	case notConnected(err):
+		return staleError(mountpoint, err)
+	case errors.Is(err, unix.ETIMEDOUT):
+		return &Error{kind: ErrMountpoint, msg: fmt.Sprintf("mountpoint %q: the mount that is there hangs", mountpoint),
+			hint: fmt.Sprintf("take it off with \"uringfs umount --force %s\"", mountpoint)}
+	}
+	return nil
+}
+
+func staleError(mountpoint string, err error) error {
+	return &Error{kind: ErrStale, msg: fmt.Sprintf("mountpoint %q is stale: its daemon is gone", mountpoint), cause: err,
+		hint: fmt.Sprintf("clean it with \"uringfs umount %s\", or mount with -o recover", mountpoint)}
 }
 
 // checkEmpty keeps a slip of the hand from hiding a directory full of files. A

@@ -72,7 +72,12 @@ func Dead(i Info) bool {
 	if i.served() {
 		return false
 	}
-	err := i.probe()
+	return notConnected(i.probe(deadWait))
+}
+
+// notConnected says whether err is what the kernel answers for a mount whose daemon
+// is gone.
+func notConnected(err error) bool {
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 
@@ -97,9 +102,10 @@ func (i Info) served() bool {
 	return false
 }
 
-// probe asks the mount for anything, and gives ETIMEDOUT if it hangs.
-func (i Info) probe() error {
-	return bounded(deadWait, func() error {
+// probe asks the mount for what is never cached, and gives ETIMEDOUT if it takes
+// longer than d.
+func (i Info) probe(d time.Duration) error {
+	return bounded(d, func() error {
 		var st unix.Statfs_t
 		return unix.Statfs(i.Mountpoint, &st)
 	})

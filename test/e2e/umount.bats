@@ -85,6 +85,19 @@ kill_daemon() {
 	[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
 }
 
+@test "recover right after SIGKILL takes the dying mount off, and leaves no second one below" {
+	echo x >"$source/f"
+	mount_fs
+	for _ in 1 2 3 4 5; do
+		stat "$mnt" # attributes in the cache
+		kill -KILL "$daemon"
+		await_exit "$daemon" # its rings go later
+		mount_fs recover
+		[ "$(cat "$mnt/f")" = x ]
+		[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
+	done
+}
+
 @test "a mount that hangs on the mountpoint is told, and the command returns" {
 	expect_no_io
 	mount_fs attr_timeout=0,entry_timeout=0
