@@ -70,6 +70,8 @@ const maxDocument = 1 << 20
 // A Server hands documents out, to this user and root.
 type Server struct {
 	listener *net.UnixListener
+	path     string
+	file     unix.Stat_t   // the socket's, as it was made
 	done     chan struct{} // closed when serve has ended; nil before Serve
 }
 
@@ -86,11 +88,13 @@ func Listen(path string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	s := &Server{listener: l, path: path}
+	if err := errors.Join(os.Chmod(path, 0o600), unix.Lstat(path, &s.file)); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return &Server{listener: l}, nil
+	l.SetUnlinkOnClose(false) // Close looks first
+	return s, nil
 }
 
 // Serve answers clients with the document that snapshot makes, from now on. It
@@ -162,12 +166,18 @@ func (s *Server) serve(snapshot func() any) {
 }
 
 // Close removes the socket and waits for the last answer. A nil Server does
-// nothing.
+// nothing. Another process's socket at the path stays: a connection number is
+// given out again when the mount is gone, while its daemon still ends.
 func (s *Server) Close() error {
 	if s == nil {
 		return nil
 	}
-	err := s.listener.Close()
+	var err error
+	var now unix.Stat_t
+	if unix.Lstat(s.path, &now) == nil && now.Dev == s.file.Dev && now.Ino == s.file.Ino {
+		err = os.Remove(s.path)
+	}
+	err = errors.Join(err, s.listener.Close())
 	if s.done != nil {
 		<-s.done
 	}

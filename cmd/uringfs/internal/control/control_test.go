@@ -102,3 +102,29 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 		t.Errorf("the file: %q, %v", text, err)
 	}
 }
+
+// TestCloseLeavesTheNextSocket: a daemon that ends must not take away the socket
+// of a mount that has got its connection number.
+func TestCloseLeavesTheNextSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "1.sock")
+	first, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if !Alive(path) {
+		t.Error("the second socket is gone")
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("socket left over: %v", err)
+	}
+}
