@@ -62,7 +62,41 @@ func newDirectFile(n *node, fd, flags int, c caller) (File, error) {
 	return &directFile{direct: direct, buffered: buffered, node: n, memAlign: memAlign, align: align}, nil
 }
 
-// initDirectTurns is for the first file of a node that is opened directly.
+// bufferedFile is a file that was opened without O_DIRECT where others may open
+// it with (Options.BackingDirect): it takes its turn among their requests.
+type bufferedFile struct {
+	File
+	node *node
+}
+
+func newBufferedFile(n *node, fd int, c caller) (File, error) {
+	file, err := n.tree.openFile(fd, c)
+	if err != nil {
+		return nil, err
+	}
+	n.initDirectTurns()
+	return &bufferedFile{file, n}, nil
+}
+
+// ReadAt implements [File].
+func (f *bufferedFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
+		return 0, errno
+	}
+	defer f.node.direct.done()
+	return f.File.ReadAt(ctx, p, off)
+}
+
+// WriteAt implements [File].
+func (f *bufferedFile) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
+		return 0, errno
+	}
+	defer f.node.direct.done()
+	return f.File.WriteAt(ctx, p, off)
+}
+
+// initDirectTurns is for the first file of a node where BackingDirect is on.
 func (n *node) initDirectTurns() {
 	n.directOnce.Do(func() {
 		m := new(turns)

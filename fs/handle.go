@@ -77,8 +77,11 @@ func (t *Tree) reopen(fd, flags int) (int, syscall.Errno) {
 // newHandle puts the backing descriptor fd, which it owns, into a handle of c's.
 func (n *node) newHandle(fd, flags int, c caller) (*handle, syscall.Errno) {
 	open := func(fd int) (File, error) { return n.tree.openFile(fd, c) }
-	if flags&syscall.O_DIRECT != 0 {
+	switch {
+	case flags&syscall.O_DIRECT != 0:
 		open = func(fd int) (File, error) { return newDirectFile(n, fd, flags, c) }
+	case n.tree.opts.BackingDirect:
+		open = func(fd int) (File, error) { return newBufferedFile(n, fd, c) }
 	}
 	file, err := open(fd)
 	if err != nil {
