@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -79,13 +80,31 @@ func needFuse(t *testing.T) {
 type fixture struct {
 	*Mount
 	dir string
-	log *bytes.Buffer
+	log *logBuffer
+}
+
+// logBuffer may be read while the mount writes to it.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func mountTest(t *testing.T, o Options) *fixture {
 	t.Helper()
 	needFuse(t)
-	f := &fixture{dir: t.TempDir(), log: new(bytes.Buffer)}
+	f := &fixture{dir: t.TempDir(), log: new(logBuffer)}
 	l := logrus.New()
 	l.SetOutput(f.log)
 	o.Log = logrus.NewEntry(l)

@@ -158,6 +158,12 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 			wait = 1
 		}
 	}
+	if t.broken != 0 {
+		t.armed = false // its read was taken out of the ring with the others
+		t.unlockAndWake()
+		t.sleep(wait > 0, timeout)
+		return false
+	}
 	t.unlockAndWake()
 	errno := syscall.Errno(0)
 	if n := 0; wait > 0 || t.ring.queued() > 0 || t.ring.needsFlush() {
@@ -176,6 +182,22 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 		*tries = 0
 	}
 	return false
+}
+
+// sleep is the waiting part of turn for a thread whose ring takes nothing more:
+// what comes fails at once, and the rest goes on.
+func (t *thread) sleep(wait bool, timeout time.Duration) {
+	defer t.asleep.Store(false)
+	if !wait {
+		return
+	}
+	ms := -1
+	if timeout > 0 {
+		ms = int(timeout/time.Millisecond) + 1
+	}
+	if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(t.efd), Events: unix.POLLIN}}, ms); n > 0 {
+		unix.Read(t.efd, t.counter[:])
+	}
 }
 
 // push submits what is queued and reaps, without waiting. It runs on the
