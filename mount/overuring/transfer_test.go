@@ -21,8 +21,10 @@ func TestTransferIsInterruptedByItsOwnNumber(t *testing.T) {
 		t.Error("interrupted after its end")
 	}
 	second := tr.begin(4)
-	if again := tr.interrupt(4) && tr.interrupt(4); !again || !closed(second) {
-		t.Error("not interrupted")
+	for range 2 { // the kernel may send it again
+		if !tr.interrupt(4) || !closed(second) {
+			t.Error("not interrupted")
+		}
 	}
 	tr.end()
 	if third := tr.begin(6); closed(third) {
