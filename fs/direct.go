@@ -43,7 +43,7 @@ func newDirectFile(n *node, fd, flags int, c caller) (File, error) {
 			unix.Close(fd)
 			return nil, err
 		}
-		return t.openFile(fd, c)
+		return newBufferedFile(n, fd, c)
 	}
 	buffered, err := t.openFile(again, c)
 	if err != nil {
