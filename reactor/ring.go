@@ -37,6 +37,7 @@ type ring struct {
 	enterFD    int
 	enterFlags uint32
 	enters     uint64 // calls of enter, for tests and statistics of one thread
+	untold     bool   // Go's scheduler is not told of enter; see thread.keep
 
 	user uint16 // see registerUser
 
@@ -177,8 +178,12 @@ func (r *ring) enter(wait uint32, timeout time.Duration) (int, syscall.Errno) {
 	if wait > 0 || r.flags&setupDeferTaskrun != 0 {
 		flags |= sys.IORING_ENTER_FLAGS_GETEVENTS
 	}
+	call := syscall.Syscall6
+	if r.untold {
+		call = syscall.RawSyscall6
+	}
 	if timeout <= 0 {
-		n, _, errno := syscall.Syscall6(sys.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(r.queued()), uintptr(wait), uintptr(flags), 0, 0)
+		n, _, errno := call(sys.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(r.queued()), uintptr(wait), uintptr(flags), 0, 0)
 		if errno != 0 {
 			return 0, errno
 		}
@@ -186,9 +191,10 @@ func (r *ring) enter(wait uint32, timeout time.Duration) (int, syscall.Errno) {
 	}
 	ts := unix.NsecToTimespec(int64(timeout))
 	arg := getEventsArg{ts: uint64(uintptr(unsafe.Pointer(&ts)))}
-	n, _, errno := syscall.Syscall6(sys.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(r.queued()), uintptr(wait), uintptr(flags|enterExtArg),
+	n, _, errno := call(sys.SYS_IO_URING_ENTER, uintptr(r.enterFD), uintptr(r.queued()), uintptr(wait), uintptr(flags|enterExtArg),
 		uintptr(unsafe.Pointer(&arg)), unsafe.Sizeof(arg))
 	keepAlive(&ts)
+	keepAlive(&arg)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -30,6 +30,10 @@ type thread struct {
 	// reports whether it must not sleep, live whether it must not end.
 	ready, live func() bool
 
+	// keep: the thread keeps its place in Go's scheduler while it is in enter,
+	// as long as there is something to do; see ExecutorConfig.KeepProcessor.
+	keep bool
+
 	counter [8]byte // what that read fills
 	ended   chan struct{}
 }
@@ -168,6 +172,9 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 	errno := syscall.Errno(0)
 	if n := 0; wait > 0 || t.ring.queued() > 0 || t.ring.needsFlush() {
 		n, errno = t.ring.enter(wait, timeout)
+		if t.keep && wait > 0 {
+			t.ring.untold = errno == 0 // else Go wants the thread, or it is idle
+		}
 		t.mu.Lock()
 		t.consume(n)
 	} else {

@@ -175,13 +175,13 @@ func (s *session) serveControl() {
 	}
 }
 
-// moreProcessors lets as many threads wait in system calls for long as requests
-// over io_uring need (one for each CPU, and those of the reactor) beside those
-// that run Go code. Go's monitor takes the right to run away from a waiting
-// thread as soon as there is none to spare, by looking every 20 us: a tenth to a
-// quarter of the daemon's CPU time on 2 CPUs (Go 1.26).
+// moreProcessors lets the reactor's threads wait in system calls for long, beside
+// those that run Go code (the executors of requests over io_uring add their own).
+// Go's monitor takes the right to run away from a waiting thread as soon as there
+// is none to spare, by looking every 20 us: a tenth to a quarter of the daemon's
+// CPU time on 2 CPUs (Go 1.26).
 func moreProcessors() {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + runtime.NumCPU() + 2)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 }
 
 var errInterrupted = &failure{code: exitInterrupted, err: errors.New("interrupted before the mount was up")}

@@ -89,10 +89,11 @@ func New(o Options) (*Server, error) {
 	}
 	for _, cpu := range s.plan.pins {
 		e, err := reactor.NewExecutor(reactor.ExecutorConfig{
-			Entries:    queueEntries,
-			Commands:   true,
-			Interrupts: true,
-			Setup:      func(*reactor.Executor) error { return pin(cpu) },
+			Entries:       queueEntries,
+			Commands:      true,
+			Interrupts:    true,
+			KeepProcessor: true,
+			Setup:         func(*reactor.Executor) error { return pin(cpu) },
 		})
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
