@@ -1,8 +1,11 @@
 package reactor
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"os"
+	"os/signal"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +100,7 @@ func TestCommandFollowsAWholeRead(t *testing.T) {
 			spawn(t, e, func(task *Task) {
 				p := make([]byte, 4096)
 				filled := 0
-				task.Follow(c, 0, 0, p, func(n int, area *[80]byte) {
+				task.Follow(c, 0, 0, p, 0, func(n int, area *[80]byte) {
 					if filled++; n != 4096 || *area != [80]byte{} {
 						t.Errorf("fill for %d bytes, area % x", n, area[:])
 					}
@@ -125,6 +128,87 @@ func TestCommandFollowsAWholeRead(t *testing.T) {
 	}
 }
 
+// TestCommandFollowsAWholeWrite also shows that the data is written although fill
+// has put something else in its place, that it is back when the command was not
+// sent, and that writes with O_DIRECT, which want their data whole, are left alone.
+func TestCommandFollowsAWholeWrite(t *testing.T) {
+	const room = 6000 // the file may not grow beyond
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		off  int64
+		size int
+		flag int
+		pass bool
+		sent bool
+	}{
+		{"whole", 0, 4096, 0, true, true},
+		{"shorter than the reply", 100, 5, 0, true, true},
+		{"short", room - 1000, 4096, 0, true, false},
+		{"not passed on", 0, 4096, 0, false, false},
+		{"O_DIRECT", 0, 4096, unix.O_DIRECT, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e, c, results := newTestCommand(t)
+			r := newTestReactor(t, Config{})
+			f := openTemp(t, r, nil, unix.O_RDWR)
+			f.setFlags(t, tc.flag)
+			if tc.pass {
+				f.PassOn()
+			}
+			if !tc.sent {
+				signal.Ignore(unix.SIGXFSZ)
+				defer signal.Reset(unix.SIGXFSZ)
+				defer setLimit(t, unix.RLIMIT_FSIZE, limit)
+				setLimit(t, unix.RLIMIT_FSIZE, unix.Rlimit{Cur: room, Max: limit.Max})
+			}
+			mem, err := unix.Mmap(-1, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Munmap(mem)
+			want := pattern(tc.size, 3)
+			fits := min(int64(tc.size), room-tc.off)
+			spawn(t, e, func(task *Task) {
+				p := mem[:tc.size]
+				copy(p, want)
+				task.Follow(c, 0, 0, p, 8, func(n int, area *[80]byte) {
+					if n != tc.size {
+						t.Errorf("fill for %d bytes", n)
+					}
+					copy(mem, "REPLYING")
+				})
+				n, err := f.WriteAt(context.Background(), p, tc.off)
+				if fits < int64(tc.size) != errors.Is(err, unix.EFBIG) || int64(n) != fits {
+					t.Errorf("wrote %d of %d: %v", n, fits, err)
+				}
+				if sent := task.Followed(); sent != tc.sent {
+					t.Errorf("sent: %v", sent)
+				} else if !sent {
+					if !bytes.Equal(p, want) {
+						t.Error("the data is not back in its place")
+					}
+					c.Submit(0, 0, 0, 0)
+				}
+				for len(*results) == 0 {
+					task.Yield()
+				}
+			})
+			run(t, e)
+			got := make([]byte, fits)
+			if n, err := f.ReadAt(context.Background(), mem[8192:8192+fits], tc.off); int64(n) != fits || err != nil {
+				t.Error(n, err)
+			}
+			if copy(got, mem[8192:]); !bytes.Equal(got, want[:fits]) {
+				t.Error("the file has something else")
+			}
+		})
+	}
+}
+
 // TestFollowedReadsOfManyTasks has commands linked to reads that go out together
 // through a queue with room for a few.
 func TestFollowedReadsOfManyTasks(t *testing.T) {
@@ -147,7 +231,7 @@ func TestFollowedReadsOfManyTasks(t *testing.T) {
 			p := make([]byte, 1000)
 			for n := range rounds {
 				off := (i*7919 + n*1009) % (1 << 16)
-				task.Follow(c, 0, 0, p, func(int, *[80]byte) {})
+				task.Follow(c, 0, 0, p, 0, func(int, *[80]byte) {})
 				got, err := f.ReadAt(context.Background(), p, int64(off))
 				if err != nil || string(p[:got]) != string(content[off:min(off+1000, 1<<16)]) {
 					t.Errorf("read at %d: %d, %v", off, got, err)
@@ -165,5 +249,24 @@ func TestFollowedReadsOfManyTasks(t *testing.T) {
 	run(t, e)
 	if done != tasks*rounds {
 		t.Errorf("%d commands were done, want %d", done, tasks*rounds)
+	}
+}
+
+func setLimit(t *testing.T, which int, limit unix.Rlimit) {
+	t.Helper()
+	if err := unix.Setrlimit(which, &limit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setFlags adds flags of open(2).
+func (f *File) setFlags(t *testing.T, flags int) {
+	t.Helper()
+	had, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, had|flags)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

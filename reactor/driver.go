@@ -246,6 +246,7 @@ func (d *driver) fill() {
 		s := d.backlog.pop()
 		s.state = slotInFlight
 		s.gen++
+		next := d.follower(s)
 		s.prepare(e)
 		if s.op.Unprivileged {
 			e.SetPersonality(d.user)
@@ -253,8 +254,8 @@ func (d *driver) fill() {
 		e.SetUserData(s.userData())
 		d.filled = append(d.filled, s)
 		d.counts.submitted++
-		if s.follow != nil {
-			d.link(s, e)
+		if next != nil {
+			d.link(s, e, next)
 		}
 	}
 	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() { // broken

@@ -4,30 +4,34 @@ import (
 	"unsafe"
 
 	sys "github.com/iceber/iouring-go/syscall"
+	"golang.org/x/sys/unix"
 )
 
-// follow is a command that goes to the kernel together with a read and is
-// carried out right after it. Only touched on the executor's thread.
+// follow is a command that goes to the kernel together with a read or write and
+// is carried out right after it. Only touched on the executor's thread.
 type follow struct {
 	command *Command // nil: nothing follows
 	file    int
 	op      uint32
 	buf     *byte
+	overlay int
 	fill    func(n int, area *[80]byte)
-	sent    bool // the read is done and the kernel has the command
+	sent    bool // the transfer is done and the kernel has the command
 }
 
 // Follow links c, as command number op for the registered file of that index, to
-// the task's next read into the start of buf: when that has been filled whole
-// the kernel goes on with the command, without coming back to us in between,
-// which spares a system call. Just before, fill writes the command's area for a
-// read of n bytes.
+// the task's next read into the start of buf, or write from there: when all of it
+// has been read or written the kernel goes on with the command, without coming
+// back to us in between, which spares a system call. Just before, fill writes the
+// command's area for a transfer of n bytes. With a write it may also put what the
+// command takes along into the first overlay bytes of buf: what was to be written
+// from there is kept aside, and is back if the command is not sent.
 //
-// It takes a read of a [File] with [File.PassOn]. Where there is none, or it
+// It takes a transfer of a [File] with [File.PassOn]. Where there is none, or it
 // comes short, the command is not sent: see Followed, which must be called
 // before the task is over.
-func (t *Task) Follow(c *Command, file int, op uint32, buf []byte, fill func(n int, area *[80]byte)) {
-	t.follow = follow{command: c, file: file, op: op, buf: unsafe.SliceData(buf), fill: fill}
+func (t *Task) Follow(c *Command, file int, op uint32, buf []byte, overlay int, fill func(n int, area *[80]byte)) {
+	t.follow = follow{command: c, file: file, op: op, buf: unsafe.SliceData(buf), overlay: overlay, fill: fill}
 }
 
 // Followed withdraws what Follow has arranged and reports whether the command
@@ -41,42 +45,83 @@ func (t *Task) Followed() bool {
 	return sent
 }
 
-// fits reports whether op is the read that is waited for.
+// fits reports whether op is the transfer that is waited for.
 func (w *follow) fits(op *Op, f *File) bool {
-	return w.command != nil && !w.sent && !w.command.linked && op.Code == OpRead && len(op.Buf) > 0 && unsafe.SliceData(op.Buf) == w.buf &&
-		f != nil && f.passOn.Load() && f.whole()
+	if w.command == nil || w.sent || w.command.linked || f == nil || len(op.Buf) == 0 || unsafe.SliceData(op.Buf) != w.buf {
+		return false
+	}
+	switch how := f.passOn.Load(); op.Code {
+	case OpRead:
+		return how&passReads != 0 && f.whole()
+	case OpWrite:
+		return how&passWrites != 0
+	}
+	return false
 }
 
-// link puts the command behind the read of s in the submission queue, if there
-// is room. The caller holds mu and has prepared the read in e.
-func (d *driver) link(s *slot, e *sqe) {
-	w := s.follow
+// follower is the entry for what follows the operation of s, or nil. The caller
+// holds mu and has taken the entry of the operation just before.
+func (d *driver) follower(s *slot) *sqe {
+	if s.follow == nil {
+		return nil
+	}
 	next := d.q.next()
 	if next == nil {
 		s.follow = nil
-		return
 	}
+	return next
+}
+
+// link puts the command behind the transfer of s, which e has. The caller holds
+// mu.
+func (d *driver) link(s *slot, e, next *sqe) {
+	w := s.follow
 	e.SetFlags(sys.IOSQE_FLAGS_IO_LINK)
 	w.command.linked = true
 	w.command.prepare(next, w.file, w.op, 0, 0)
 	w.fill(len(s.op.Buf), d.q.command(next))
 }
 
-// settleFollow notes the result of the read in s: only a whole one lets the
+// setAside has the write in s take its first bytes from a copy, for fill to put
+// something in their place.
+func (s *slot) setAside() {
+	n := min(s.follow.overlay, len(s.op.Buf))
+	s.aside = append(s.aside[:0], s.op.Buf[:n]...)
+	s.iovs = appendIovecs(s.iovs[:0], [][]byte{s.aside, s.op.Buf[n:]}, 0)
+}
+
+// settleFollow notes the result of the transfer in s: only a whole one lets the
 // command go on.
 func (s *slot) settleFollow(res int32) {
-	if int(res) == len(s.op.Buf) {
+	switch {
+	case int(res) == len(s.op.Buf):
 		s.follow.command.linked = false
 		s.follow.sent = true
-	} else {
+	case s.op.Code == OpRead:
 		s.file.short.Store(shortReads)
+	default:
+		copy(s.op.Buf, s.aside)
 	}
 	s.follow = nil
 }
 
-// PassOn says that whoever reads the file hands the data on as it is, so that it
-// may be sent before ReadAt returns; see [Task.Follow].
-func (f *File) PassOn() { f.passOn.Store(true) }
+// PassOn says that whoever reads the file hands the data on as it is, and that
+// whoever writes it has nothing to add, so that the answer may be sent before
+// ReadAt or WriteAt returns; see [Task.Follow]. Writes of a file with O_DIRECT
+// are not, as their data has to stay in one piece.
+func (f *File) PassOn() {
+	how := uint32(passReads)
+	if flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0); err == nil && (flags&unix.O_DIRECT == 0 || f.nonblock.Load()) {
+		how |= passWrites
+	}
+	f.passOn.Store(how)
+}
+
+// What may be passed on.
+const (
+	passReads = 1 << iota
+	passWrites
+)
 
 // whole guesses whether the next read will not come short: the end of the file
 // is where reads go on being short.

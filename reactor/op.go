@@ -144,6 +144,12 @@ func (s *slot) prepare(e *sqe) {
 	fd := int32(op.FD)
 	switch op.Code {
 	case OpRead, OpWrite:
+		if s.follow != nil && op.writes() {
+			s.setAside()
+			e.PrepOperation(uint8(OpWritev), fd, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(s.iovs)))), uint32(len(s.iovs)), off)
+			e.SetOpFlags(op.Flags)
+			break
+		}
 		p := op.Buf[s.done:]
 		e.PrepOperation(uint8(op.Code), fd, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))), uint32(min(len(p), maxTransfer)), off)
 		e.SetOpFlags(op.Flags)

@@ -86,10 +86,11 @@ type slot struct {
 	timer    *time.Timer   // for deadline; made on first use
 	retry    time.Duration // until the next cancel
 
-	iovs []unix.Iovec
-	path []byte        // of openat and statx, ends with NUL
-	stat *unix.Statx_t // what the kernel fills; made on first use
-	next *slot         // in the free list or the backlog
+	iovs  []unix.Iovec
+	aside []byte        // see setAside
+	path  []byte        // of openat and statx, ends with NUL
+	stat  *unix.Statx_t // what the kernel fills; made on first use
+	next  *slot         // in the free list or the backlog
 }
 
 func (s *slot) userData() uint64 { return uint64(s.gen)<<32 | uint64(s.index) }

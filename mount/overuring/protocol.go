@@ -31,6 +31,7 @@ const (
 const (
 	inHeaderSize  = 40 // struct fuse_in_header
 	outHeaderSize = 16 // struct fuse_out_header
+	writeOutSize  = 8  // struct fuse_write_out
 
 	// headerSize is that of struct fuse_uring_req_header: 128 bytes for the
 	// headers of request and reply, 128 for what is specific to the operation,
@@ -89,6 +90,12 @@ func putOutHeader(p []byte, length int, status int32, unique uint64) {
 	binary.NativeEndian.PutUint32(p[0:], uint32(length))
 	binary.NativeEndian.PutUint32(p[4:], uint32(status))
 	binary.NativeEndian.PutUint64(p[8:], unique)
+}
+
+// putWriteOut writes a struct fuse_write_out.
+func putWriteOut(p []byte, size uint32) {
+	binary.NativeEndian.PutUint32(p[0:], size)
+	binary.NativeEndian.PutUint32(p[4:], 0)
 }
 
 // putCommand writes a struct fuse_uring_cmd_req.

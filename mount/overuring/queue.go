@@ -104,25 +104,33 @@ func (e *entry) serve(task *reactor.Task) {
 	if s.early.any() && s.early.take(unique) {
 		go s.interruptEntry(e, unique) // ends when the request does
 	}
-	if opcode == opRead {
-		task.Follow(e.command, deviceFile, cmdCommitAndFetch, e.payload, e.ahead)
+	carries := !s.traced && (opcode == opRead || opcode == opWrite)
+	if carries {
+		task.Follow(e.command, deviceFile, cmdCommitAndFetch, e.payload, writeOutSize, e.ahead)
 	}
 	n, errno := e.answer(unique, opcode)
-	if opcode == opRead && task.Followed() {
+	if carries && task.Followed() {
 		// The kernel has the reply, and the entry may hold the next request,
 		// which is served as soon as we are done.
 		e.unique.CompareAndSwap(unique, 0)
 		return
+	}
+	if carries && opcode == opWrite && errno == 0 {
+		putWriteOut(e.payload, e.transfer.written)
 	}
 	e.unique.Store(0)
 	e.header.setReply(n, e.head[:], errno, unique)
 	putCommand(e.command.Submit(deviceFile, cmdCommitAndFetch, 0, 0), unique, e.q.id)
 }
 
-// replyAhead makes the reply to a READ whose n bytes are about to be read into
-// the payload. It must be what go-fuse will say.
+// replyAhead makes the reply to a READ or WRITE whose n bytes are about to be
+// read into the payload or written from there. It must be what carry will say.
 func (e *entry) replyAhead(n int, area *[80]byte) {
 	unique := e.header.unique()
+	if e.header.opcode() == opWrite {
+		putWriteOut(e.payload, uint32(n))
+		n = writeOutSize
+	}
 	var head [outHeaderSize]byte
 	putOutHeader(head[:], outHeaderSize+n, 0, unique)
 	e.header.setReply(outHeaderSize+n, head[:], 0, unique)

@@ -19,6 +19,8 @@ type transfer struct {
 	write fuse.WriteIn
 	data  [1][]byte // of a WRITE, for Writev
 
+	written uint32 // by a WRITE, for the payload; that may not be ours any more
+
 	mu          sync.Mutex    // guards the rest
 	unique      uint64        // the request, 0 for none
 	cancel      chan struct{} // Done of the request's context
@@ -57,7 +59,8 @@ func (t *transfer) interrupt(unique uint64) bool {
 	return true
 }
 
-// carry answers the READ or WRITE in the entry; see answer.
+// carry answers the READ or WRITE in the entry; see answer. It leaves it to serve
+// to put the reply to a WRITE into the payload.
 func (e *entry) carry(unique uint64, opcode uint32) (n int, errno syscall.Errno) {
 	cancel := e.transfer.begin(unique)
 	defer func() {
@@ -117,10 +120,9 @@ func (e *entry) carryWrite(cancel <-chan struct{}, unique uint64) (int, syscall.
 	if status != fuse.OK {
 		return 0, syscall.Errno(status)
 	}
-	const size = int(unsafe.Sizeof(fuse.WriteOut{}))
-	*(*fuse.WriteOut)(unsafe.Pointer(unsafe.SliceData(e.payload))) = fuse.WriteOut{Size: n}
-	putOutHeader(e.head[:], outHeaderSize+size, 0, unique)
-	return outHeaderSize + size, 0
+	e.transfer.written = n
+	putOutHeader(e.head[:], outHeaderSize+writeOutSize, 0, unique)
+	return outHeaderSize + writeOutSize, 0
 }
 
 // input copies the request's headers, which the kernel shares with us, into in
