@@ -32,9 +32,7 @@ func (r *Reactor) Wait(fn func()) {
 		fn()
 		return
 	}
-	b := &blocked{fn: fn, task: t}
-	go b.run()
-	b.await()
+	t.aside(fn)
 }
 
 // blocked is a function that a task waits for.

@@ -2,7 +2,6 @@ package reactor
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -49,34 +48,27 @@ func (c *call) wakeLocked(ev Event) (parked *Task) {
 	return nil
 }
 
-// wait returns the event of a parked call. When ctx ends it cancels the
-// operation, and still waits for it unless it runs in a buffer of its own.
-func (c *call) wait(ctx context.Context, id EventID, grace func() <-chan struct{}) Event {
-	if c.task != nil {
-		return c.task.await(ctx, c, id, grace)
-	}
-	done := ctx.Done()
-	if done == nil {
-		<-c.wake
+// wait returns the event of a parked call. When ctx ends, and p with it, it
+// cancels the operation, and still waits for it unless it runs in a buffer of
+// its own.
+func (c *call) wait(ctx context.Context, id EventID, p patience) Event {
+	if c.task == nil {
+		if !p.wait(ctx, c.wake) {
+			id.driver.cancel(id, endReasonOf(ctx))
+			<-c.wake
+		}
 		return c.ev
 	}
-	select {
-	case <-c.wake:
-		return c.ev
-	case <-done:
+	over := func() bool {
+		id.driver.mu.Lock()
+		defer id.driver.mu.Unlock()
+		return c.done
 	}
-	if grace != nil {
-		select {
-		case <-c.wake:
-			return c.ev
-		case <-grace():
+	if !p.waitTask(ctx, c.task, over) {
+		id.driver.cancel(id, endReasonOf(ctx))
+		for !over() {
+			c.task.park()
 		}
 	}
-	reason := endCancel
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		reason = endDeadline
-	}
-	id.driver.cancel(id, reason)
-	<-c.wake
 	return c.ev
 }

@@ -208,6 +208,12 @@ func (e *Executor) RegisterFiles(fds ...int) error {
 	return e.t.ring.registerFiles(list)
 }
 
+func (e *Executor) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
 func (e *Executor) hasReady() bool {
 	if len(e.arrived) > 0 {
 		return true

@@ -65,7 +65,7 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 		r.release(d)
 		return size, nil, true
 	}
-	ev := r.conclude(ctx, d)
+	ev := r.conclude(ctx, d, r.patience(op))
 	if ev.Err != nil {
 		err = f.opError(op, ev.Err)
 	}

@@ -48,12 +48,19 @@ func (f *Future) Wake(ev Event) {
 // Done is closed when the operation has ended and its buffer is the caller's again.
 func (f *Future) Done() <-chan struct{} { return f.done }
 
+func (f *Future) isDone() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Result returns what the operation returned, or ErrPending before it is done.
 // Errors are *OpError wrapping a syscall.Errno.
 func (f *Future) Result() (int, error) {
-	select {
-	case <-f.done:
-	default:
+	if !f.isDone() {
 		return 0, ErrPending
 	}
 	if f.ev.Err != nil {
@@ -69,11 +76,11 @@ func (f *Future) Wait(ctx context.Context) (int, error) {
 		f.mu.Lock()
 		f.tasks = append(f.tasks, t)
 		f.mu.Unlock()
-		if err := t.until(ctx, f.done); err != nil {
+		if !t.until(ctx, f.isDone) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.tasks = slices.DeleteFunc(f.tasks, func(other *Task) bool { return other == t })
-			return 0, err
+			return 0, ctx.Err()
 		}
 		return f.Result()
 	}

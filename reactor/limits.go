@@ -29,6 +29,15 @@ type limitWaiter struct {
 	task    *Task // to be unparked when granted, or nil
 }
 
+func (w *limitWaiter) isGranted() bool {
+	select {
+	case <-w.granted:
+		return true
+	default:
+		return false
+	}
+}
+
 const (
 	opShift  = 44 // bytes up to 16 TiB, operations up to 2^19
 	byteMask = int64(1)<<opShift - 1
@@ -55,8 +64,8 @@ func (l *Limits) fits(v int64) bool {
 }
 
 // acquire admits an operation with a buffer of size bytes. It fails only with
-// the error of ctx.
-func (l *Limits) acquire(ctx context.Context, size int) error {
+// the error of ctx, when no patience is left.
+func (l *Limits) acquire(ctx context.Context, p patience, size int) error {
 	cost := int64(1)<<opShift + int64(size)
 	if l.tryAcquire(cost) {
 		return nil
@@ -67,16 +76,8 @@ func (l *Limits) acquire(ctx context.Context, size int) error {
 	l.waiting.Add(1)
 	l.grant() // what was released meanwhile saw no waiter
 	l.mu.Unlock()
-	if w.task != nil {
-		if w.task.until(ctx, w.granted) == nil {
-			return nil
-		}
-	} else {
-		select {
-		case <-w.granted:
-			return nil
-		case <-ctx.Done():
-		}
+	if w.task == nil && p.wait(ctx, w.granted) || w.task != nil && p.waitTask(ctx, w.task, w.isGranted) {
+		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,7 +2,6 @@ package reactor
 
 import (
 	"context"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,16 +29,16 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 		return Event{}, ErrClosed
 	}
 	d.own.slot, d.own.done = d.add(op, &d.own, f, buf), false
-	return r.conclude(ctx, d), nil
+	return r.conclude(ctx, d, r.patience(op)), nil
 }
 
 // conclude drives d until d.own is over and returns its event. The caller owns
 // the submission side and holds mu; conclude releases both.
-func (r *Reactor) conclude(ctx context.Context, d *driver) Event {
+func (r *Reactor) conclude(ctx context.Context, d *driver, p patience) Event {
 	id := d.id(d.own.slot)
 	if c := d.drive(&d.own); c != nil {
 		r.release(d)
-		ev := c.wait(ctx, id, r.grace)
+		ev := c.wait(ctx, id, p)
 		c.free()
 		return ev
 	}
@@ -56,7 +55,7 @@ func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *
 		defer c.free()
 		c.task = task
 		if id, ok := t.submit(op, c, f, buf); ok {
-			return c.wait(ctx, id, r.grace), nil
+			return c.wait(ctx, id, r.patience(op)), nil
 		}
 		err = ErrClosed
 	}
@@ -73,25 +72,13 @@ func (r *Reactor) doTask(ctx context.Context, task *Task, op *Op, f *File, buf *
 		defer c.free()
 		c.task = task
 		task.e.serve(r)
-		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.grace); err == nil {
+		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.patience(op)); err == nil {
 			return ev, nil
 		}
 	}
 	r.dismiss(op.size(), false)
 	return Event{}, err
 }
-
-// grace is a channel that is ready CancelDelay from now.
-func (r *Reactor) grace() <-chan struct{} {
-	if r.cfg.CancelDelay <= 0 {
-		return closedChannel
-	}
-	ch := make(chan struct{})
-	time.AfterFunc(r.cfg.CancelDelay, func() { close(ch) })
-	return ch
-}
-
-var closedChannel = func() chan struct{} { ch := make(chan struct{}); close(ch); return ch }()
 
 // Register hands op to a ring and returns its event's id; w is woken when it
 // has ended. While the reactor is at its limits Register waits, within ctx;
@@ -165,13 +152,13 @@ func (r *Reactor) admit(ctx context.Context, op *Op, slow bool) error {
 	if op.Timeout == 0 {
 		op.Timeout = r.cfg.Timeout
 	}
-	size := op.size()
+	size, p := op.size(), r.patience(op)
 	if slow {
-		if err := r.slow.acquire(ctx, size); err != nil {
+		if err := r.slow.acquire(ctx, p, size); err != nil {
 			return err
 		}
 	}
-	if err := r.limits.acquire(ctx, size); err != nil {
+	if err := r.limits.acquire(ctx, p, size); err != nil {
 		if slow {
 			r.slow.release(size)
 		}

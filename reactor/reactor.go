@@ -45,10 +45,12 @@ type Config struct {
 	// An operation that has a bound runs in a buffer of the reactor's own.
 	Timeout time.Duration
 
-	// CancelDelay is how long an operation may go on after its context was
-	// cancelled before it is cancelled too. 0: not at all. Callers that are
-	// interrupted by every passing signal want some.
-	CancelDelay time.Duration
+	// Patience says how long an operation goes on, in flight or waiting for
+	// room, whose context was cancelled. It is asked then, and again each time
+	// as long as it said has passed, which waited is the sum of; 0 gives the
+	// operation up. It may block. nil: operations are given up at once, as
+	// they always are at the deadline of their context.
+	Patience func(ctx context.Context, op Opcode, waited time.Duration) (again time.Duration)
 
 	// Lockdown restricts every ring to the operations of this package and
 	// makes all of them in New, so that [ForbidNewRings] may follow.

@@ -343,17 +343,6 @@ func TestDeadlineReturnsETIMEDOUT(t *testing.T) {
 	}
 }
 
-func TestCancelDelayLetsShortOperationsFinish(t *testing.T) {
-	r := newTestReactor(t, Config{CancelDelay: time.Minute})
-	f, w := pipe(t, r, ClassInline)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	time.AfterFunc(20*time.Millisecond, func() { unix.Write(w, []byte("x")) })
-	if n, err := f.ReadAt(ctx, make([]byte, 1), AtPosition); n != 1 || err != nil {
-		t.Error(n, err)
-	}
-}
-
 // 50,000 mixed operations of 400 goroutines, far more at once than a ring has
 // entries, on files whose expected content each goroutine knows.
 func TestMixedOperationsBeyondTheRings(t *testing.T) {

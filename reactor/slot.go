@@ -1,6 +1,8 @@
 package reactor
 
 import (
+	"context"
+	"errors"
 	"syscall"
 	"time"
 
@@ -51,6 +53,14 @@ const (
 	endCancel             // the caller gave up: EINTR
 	endDeadline           // its time ran out: ETIMEDOUT
 )
+
+// endReasonOf says why who waits within ctx, which has ended, gives up.
+func endReasonOf(ctx context.Context) endReason {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return endDeadline
+	}
+	return endCancel
+}
 
 func (e endReason) errno() syscall.Errno {
 	if e == endDeadline {

@@ -3,7 +3,6 @@ package reactor
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"iter"
 	"time"
 )
@@ -106,9 +105,7 @@ func (t *Task) Wake(Event) { t.unpark() }
 // again. It fails with ErrClosed once the executor is being closed.
 func (t *Task) Park() error {
 	t.park()
-	t.e.mu.Lock()
-	defer t.e.mu.Unlock()
-	if t.e.closed {
+	if t.e.isClosed() {
 		return ErrClosed
 	}
 	return nil
@@ -137,22 +134,15 @@ func (t *Task) Spawn(fn func(*Task)) error { return t.e.Spawn(fn) }
 // Sleep waits for d, or less: until ctx ends, whose error it returns, or the
 // executor is closed (ErrClosed).
 func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
-	s := &sleeper{task: t, until: time.Now().Add(d)}
-	heap.Push(&t.e.sleepers, s)
+	var err error
 	defer t.watch(ctx)()
-	for s.place >= 0 {
-		if err := ctx.Err(); err != nil {
-			heap.Remove(&t.e.sleepers, s.place)
-			return err
+	t.sleep(d, func() bool {
+		if err = ctx.Err(); err == nil && t.e.isClosed() {
+			err = ErrClosed
 		}
-		if err := t.Park(); err != nil {
-			if s.place >= 0 {
-				heap.Remove(&t.e.sleepers, s.place)
-			}
-			return err
-		}
-	}
-	return nil
+		return err != nil
+	})
+	return err
 }
 
 // Do performs op on the executor's own ring and returns its event. Where op.FD
@@ -165,18 +155,16 @@ func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
 	}
 	c := newCall()
 	defer c.free()
-	ev, err := t.do(ctx, c, &op, nil, nil, nil, closedGrace)
+	ev, err := t.do(ctx, c, &op, nil, nil, nil, patience{})
 	if err == nil && ev.Err != nil {
 		err = newOpError(&op, ev.Err)
 	}
 	return ev, err
 }
 
-func closedGrace() <-chan struct{} { return closedChannel }
-
 // do performs an operation on the executor's ring. limits, if not nil, has
 // admitted it. A failure means that it was not submitted.
-func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, limits *Limits, grace func() <-chan struct{}) (Event, error) {
+func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, limits *Limits, p patience) (Event, error) {
 	th := t.e.t
 	th.mu.Lock()
 	if th.closing {
@@ -200,57 +188,40 @@ func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, li
 	c.parked = true
 	th.arm(s)
 	th.unlockAndWake()
-	return t.await(ctx, c, id, grace), nil
+	return c.wait(ctx, id, p), nil
 }
 
-// await is call.wait for a task.
-func (t *Task) await(ctx context.Context, c *call, id EventID, grace func() <-chan struct{}) Event {
+// until waits until over holds, whoever makes it so unparks the task, or ctx
+// ends. It reports which.
+func (t *Task) until(ctx context.Context, over func() bool) bool {
 	defer t.watch(ctx)()
-	for given := false; ; {
-		id.driver.mu.Lock()
-		done := c.done
-		id.driver.mu.Unlock()
-		if done {
-			return c.ev
-		}
-		if err := ctx.Err(); err != nil && !given {
-			given = true
-			reason := endCancel
-			if errors.Is(err, context.DeadlineExceeded) {
-				reason = endDeadline
-			}
-			cancelAfter(id, reason, grace)
+	for !over() {
+		if ctx.Err() != nil {
+			return false
 		}
 		t.park()
 	}
+	return true
 }
 
-// cancelAfter cancels an operation once grace is over.
-func cancelAfter(id EventID, reason endReason, grace func() <-chan struct{}) {
-	if ch := grace(); ch == closedChannel {
-		id.driver.cancel(id, reason)
-	} else {
-		go func() { // ends with the grace
-			<-ch
-			id.driver.cancel(id, reason)
-		}()
-	}
-}
-
-// until waits until done is closed, whose closer unparks the task, or ctx ends.
-func (t *Task) until(ctx context.Context, done <-chan struct{}) error {
-	defer t.watch(ctx)()
-	for {
-		select {
-		case <-done:
-			return nil
-		default:
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+// sleep waits for d, or until over holds.
+func (t *Task) sleep(d time.Duration, over func() bool) {
+	s := &sleeper{task: t, until: time.Now().Add(d)}
+	heap.Push(&t.e.sleepers, s)
+	for s.place >= 0 && !over() {
 		t.park()
 	}
+	if s.place >= 0 {
+		heap.Remove(&t.e.sleepers, s.place)
+	}
+}
+
+// aside runs fn, which may block, on a goroutine of its own. A panic or
+// runtime.Goexit of fn is the task's.
+func (t *Task) aside(fn func()) {
+	b := &blocked{fn: fn, task: t}
+	go b.run()
+	b.await()
 }
 
 // watch unparks the task when ctx ends, until the function it returns is called.

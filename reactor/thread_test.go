@@ -32,7 +32,7 @@ func TestThreadOutlivesItsRing(t *testing.T) {
 		if !ok {
 			t.Fatal("not taken")
 		}
-		if ev := c.wait(context.Background(), id, nil); !errors.Is(ev.Err, syscall.EBADF) {
+		if ev := c.wait(context.Background(), id, patience{}); !errors.Is(ev.Err, syscall.EBADF) {
 			t.Errorf("ended with %v", ev.Err)
 		}
 		c.free()

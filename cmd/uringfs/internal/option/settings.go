@@ -1,6 +1,7 @@
 package option
 
 import (
+	"context"
 	"time"
 
 	"github.com/uringfs/uringfs/fs"
@@ -55,7 +56,11 @@ type Settings struct {
 func Default() *Settings {
 	return &Settings{
 		Tree:    fs.Options{AttrTimeout: time.Second, EntryTimeout: time.Second},
-		Reactor: reactor.Config{CancelDelay: CancelDelay},
+		Reactor: reactor.Config{Patience: patience},
 		Stages:  mount.Stages{Drain: mount.DefaultDrain, Lazy: mount.DefaultLazy},
 	}
+}
+
+func patience(_ context.Context, _ reactor.Opcode, waited time.Duration) time.Duration {
+	return CancelDelay - waited
 }
