@@ -64,32 +64,43 @@ type credentials struct {
 // of sight: it then counts as a member of its primary group alone, which never
 // grants too much.
 func (c caller) credentials() (got credentials) {
-	if c.pid == 0 {
-		return credentials{}
-	}
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(int(c.pid)) + "/status")
-	if err != nil {
-		return credentials{}
-	}
-	for line := range bytes.Lines(status) {
-		key, value, _ := bytes.Cut(line, []byte(":"))
-		switch string(key) {
+	broken := false
+	c.readStatus(func(key string, value []byte) {
+		var err error
+		switch key {
 		case "Groups":
 			for _, f := range bytes.Fields(value) {
-				g, err := strconv.ParseUint(string(f), 10, 32)
-				if err != nil {
-					return credentials{}
+				var g uint64
+				if g, err = strconv.ParseUint(string(f), 10, 32); err != nil {
+					break
 				}
 				got.groups = append(got.groups, uint32(g))
 			}
 		case "CapEff":
-			got.caps, err = strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
-			if err != nil {
-				return credentials{}
-			}
+			got.caps, err = strconv.ParseUint(string(value), 16, 64)
 		}
+		broken = broken || err != nil
+	})
+	if broken {
+		return credentials{}
 	}
 	return got
+}
+
+// readStatus calls each for the lines of /proc/PID/status, for none if the caller
+// is gone or out of sight.
+func (c caller) readStatus(each func(key string, value []byte)) {
+	if c.pid == 0 {
+		return
+	}
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(int(c.pid)) + "/status")
+	if err != nil {
+		return
+	}
+	for line := range bytes.Lines(status) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		each(string(key), bytes.TrimSpace(value))
+	}
 }
 
 // identity is who the daemon itself is.

@@ -89,7 +89,7 @@ func serve(config string) error {
 	}
 	var io fs.IO = fs.NewSyncIO(0)
 	if os.Getenv("URINGFS_TEST_ENGINE") != "sync" {
-		r, err := reactor.New(reactor.Config{})
+		r, err := reactor.New(reactor.Config{Patience: fs.Patience})
 		if err != nil {
 			return err
 		}

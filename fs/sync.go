@@ -6,8 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // DefaultSyncWorkers is how many calls of a [SyncIO] may block at once by
@@ -69,6 +72,29 @@ func (s *SyncIO) Block(fn func()) { fn() }
 // Wait runs fn.
 func (s *SyncIO) Wait(fn func()) { fn() }
 
+// waitTurn takes a place among turns, unless the caller gives up before.
+func (s *SyncIO) waitTurn(ctx context.Context, op reactor.Opcode) bool {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	select {
+	case s.turns <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	}
+	for waited := time.Duration(0); ; {
+		again := Patience(ctx, op, waited)
+		if again == 0 {
+			return false
+		}
+		select {
+		case s.turns <- struct{}{}:
+			return true
+		case <-time.After(again):
+			waited += again
+		}
+	}
+}
+
 // syncFile counts its calls, so that Close cannot let the number of a
 // descriptor in use go to another file.
 type syncFile struct {
@@ -80,9 +106,9 @@ type syncFile struct {
 	closed bool
 }
 
-// call runs fn when its turn comes. A caller that is interrupted before that
-// gets EINTR.
-func (f *syncFile) call(ctx context.Context, fn func() error) error {
+// call runs fn when its turn comes. A caller that is interrupted before that, and
+// has no [Patience], gets EINTR.
+func (f *syncFile) call(ctx context.Context, op reactor.Opcode, fn func() error) error {
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
@@ -95,11 +121,7 @@ func (f *syncFile) call(ctx context.Context, fn func() error) error {
 	select {
 	case f.io.turns <- struct{}{}:
 	default:
-		f.io.waiting.Add(1)
-		defer f.io.waiting.Add(-1)
-		select {
-		case f.io.turns <- struct{}{}:
-		case <-ctx.Done():
+		if !f.io.waitTurn(ctx, op) {
 			return syscall.EINTR
 		}
 	}
@@ -119,7 +141,7 @@ func (f *syncFile) end() {
 
 // ReadAt implements [File].
 func (f *syncFile) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	err = f.call(ctx, func() error {
+	err = f.call(ctx, reactor.OpRead, func() error {
 		n, err = transfer(p, func(p []byte, done int) (int, error) { return unix.Pread(f.fd, p, off+int64(done)) })
 		f.io.bytesRead.Add(uint64(n))
 		return err
@@ -129,7 +151,7 @@ func (f *syncFile) ReadAt(ctx context.Context, p []byte, off int64) (n int, err 
 
 // WriteAt implements [File].
 func (f *syncFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
-	err = f.call(ctx, func() error {
+	err = f.call(ctx, reactor.OpWrite, func() error {
 		n, err = transfer(p, func(p []byte, done int) (int, error) { return unix.Pwrite(f.fd, p, off+int64(done)) })
 		f.io.bytesWritten.Add(uint64(n))
 		if err == nil && n < len(p) {
@@ -160,7 +182,7 @@ func transfer(p []byte, step func(p []byte, done int) (int, error)) (int, error)
 
 // Fsync implements [File].
 func (f *syncFile) Fsync(ctx context.Context, datasync bool) error {
-	return f.call(ctx, func() error {
+	return f.call(ctx, reactor.OpFsync, func() error {
 		if datasync {
 			return unix.Fdatasync(f.fd)
 		}
@@ -170,7 +192,7 @@ func (f *syncFile) Fsync(ctx context.Context, datasync bool) error {
 
 // Fallocate implements [File].
 func (f *syncFile) Fallocate(ctx context.Context, mode uint32, off, length int64) error {
-	return f.call(ctx, func() error { return unix.Fallocate(f.fd, mode, off, length) })
+	return f.call(ctx, reactor.OpFallocate, func() error { return unix.Fallocate(f.fd, mode, off, length) })
 }
 
 // Fd implements [File].

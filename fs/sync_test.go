@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
 )
 
 func openSync(t *testing.T, s *SyncIO) File {
@@ -70,7 +72,7 @@ func blockedRead(t *testing.T, s *SyncIO) (f File, w *os.File, done chan error) 
 	inFlight := s.Stats().InFlight
 	go func() {
 		// pread on a pipe fails, so that the blocking call is another.
-		done <- f.(*syncFile).call(context.Background(), func() error {
+		done <- f.(*syncFile).call(context.Background(), reactor.OpRead, func() error {
 			_, err := unix.Read(fd, make([]byte, 1))
 			return err
 		})

@@ -100,6 +100,104 @@ timed() { timeout "$1" "${@:2}" >/dev/null; }
 	[ "$(cat "$mnt/other")" = "$(seq 10)" ]
 }
 
+# caller FILE OP starts a process that does OP (read, write or fsync) on the file,
+# with handlers for signals that do not restart it, and writes what came of it to
+# FILE.result in $BATS_TEST_TMPDIR: ok, or the errno's name. Then it sleeps. Its pid is
+# in $caller.
+caller() {
+	perl -MErrno -MIO::Handle -e '
+		my ($file, $op, $result) = @ARGV;
+		$SIG{$_} = sub {} for qw(USR1 ALRM INT);
+		open(my $f, "+<", $file) or die "$file: $!";
+		my $done = $op eq "read" ? sysread($f, my $data, 4096) : $op eq "write" ? syswrite($f, "data") : $f->sync;
+		my $said = $done ? "ok" : join " ", grep { $!{$_} } keys %!;
+		close $f;
+		open(my $out, ">", "$result.new") or die;
+		print $out "$said\n" and close $out and rename("$result.new", $result) or die;
+		sleep 1 while getppid() != 1;' "$mnt/$1" "$2" "$BATS_TEST_TMPDIR/$1.result" 3>&- &
+	caller=$!
+	at_end end_caller "$caller"
+}
+
+end_caller() { kill -KILL "$1" 2>/dev/null || true; }
+
+has_result() { [ -e "$BATS_TEST_TMPDIR/$1.result" ]; }
+result_of() { await 10 has_result "$1" && cat "$BATS_TEST_TMPDIR/$1.result"; }
+
+# interrupted_callers FILE:OP:SIGNAL... has callers hang and signals them, in turn.
+# One more reader, which gets SIGINT last, shows when they have been looked at.
+interrupted_callers() {
+	local spec file op signal waiting=0 signals=()
+	for spec in "$@" sentinel:read:INT; do seq 100 >"$source/${spec%%:*}"; done
+	source=$slow mount_fs direct_io
+	steer "ops read,write,fsync" hang
+	waits() { [ "$(slow_count waiting)" -eq "$waiting" ]; }
+	for spec in "$@" sentinel:read:INT; do
+		IFS=: read -r file op signal <<<"$spec"
+		caller "$file" "$op"
+		callers[$file]=$caller signals+=("$signal $caller")
+		await 10 waits $((waiting += 1))
+	done
+	for signal in "${signals[@]}"; do
+		# shellcheck disable=SC2086 # two words
+		kill -s $signal
+	done
+	[ "$(result_of sentinel)" = EINTR ]
+}
+
+@test "a handled signal does not make I/O fail, but SIGINT a read" {
+	local -A callers
+	interrupted_callers read:read:USR1 write:write:ALRM sync:fsync:USR1 asked:fsync:INT
+	[ "$(slow_count interrupted)" -eq 1 ]
+	kill -s INT "${callers[write]}" # the kernel says nothing of a second signal
+	[ "$(result_of write)" = EINTR ]
+	steer release
+	local file
+	for file in read sync asked; do [ "$(result_of $file)" = ok ]; done
+}
+
+@test "what kills a process ends it in hung I/O, though it has handled a signal before" {
+	local -A callers
+	local file
+	ulimit -c 0
+	interrupted_callers read:read:USR1 sync:fsync:INT abort:fsync:USR1
+	kill -KILL "${callers[read]}" "${callers[sync]}"
+	kill -ABRT "${callers[abort]}" # without a SIGKILL, as it dumps core
+	for file in read sync abort; do await 2 is_gone "${callers[$file]}"; done
+}
+
+@test "processes that live on when the connection is cut do not keep the daemon" {
+	local -A callers
+	interrupted_callers read:read:USR1 sync:fsync:USR1
+	"$URINGFS" umount --force "$mnt"
+	await_exit "$daemon"
+	[ "$(result_of read)" != ok ]
+	[ "$(result_of sync)" != ok ]
+}
+
+@test "a write that is cancelled in a mount above is cancelled in the mount below" {
+	# What waits there is a kernel thread of the upper one's io_uring, which gets no
+	# signals.
+	local upper=$BATS_TEST_TMPDIR/upper upper_daemon writer
+	seq 2000 >"$source/file"
+	source=$slow mount_fs
+	mkdir "$upper"
+	"$URINGFS" -o "$(mount_options)" "$mnt" "$upper" 3>&-
+	upper_daemon=$(daemon_of "$upper")
+	steer "ops write" hang
+	dd if=/dev/zero of="$upper/file" bs=4k count=1 conv=notrunc status=none 3>&- &
+	writer=$!
+	waits() { [ "$(slow_count waiting)" -eq 1 ]; }
+	await 10 waits
+	kill -KILL $writer
+	await 2 is_gone $writer
+	nothing_waits() { [ "$(slow_count waiting)" -eq 0 ]; }
+	await 5 nothing_waits
+	[ "$(slow_count interrupted)" -eq 1 ]
+	umount "$upper"
+	await_exit "$upper_daemon"
+}
+
 @test "of readers that hang one behind the other each can be killed, first and last" {
 	local i readers=()
 	for i in 0 1 2 3 4 5 6 7; do seq 100 >"$source/file$i"; done

@@ -1,18 +1,12 @@
 package option
 
 import (
-	"context"
 	"time"
 
 	"github.com/uringfs/uringfs/fs"
 	"github.com/uringfs/uringfs/mount"
 	"github.com/uringfs/uringfs/reactor"
 )
-
-// CancelDelay is how long an operation goes on after a signal has reached its
-// caller. Programs that take many signals (Go's own SIGURG, timers) must not
-// have short I/O end in EINTR; a killed one must not wait for a hung backing.
-const CancelDelay = 500 * time.Millisecond
 
 // The engines.
 const (
@@ -56,11 +50,7 @@ type Settings struct {
 func Default() *Settings {
 	return &Settings{
 		Tree:    fs.Options{AttrTimeout: time.Second, EntryTimeout: time.Second},
-		Reactor: reactor.Config{Patience: patience},
+		Reactor: reactor.Config{Patience: fs.Patience},
 		Stages:  mount.Stages{Drain: mount.DefaultDrain, Lazy: mount.DefaultLazy},
 	}
-}
-
-func patience(_ context.Context, _ reactor.Opcode, waited time.Duration) time.Duration {
-	return CancelDelay - waited
 }
