@@ -245,21 +245,27 @@ func (d *driver) fill() {
 		}
 		s := d.backlog.pop()
 		s.state = slotInFlight
-		s.gen++
-		next := d.follower(s)
-		s.prepare(e)
-		if s.op.Unprivileged {
-			e.SetPersonality(d.user)
-		}
-		e.SetUserData(s.userData())
-		d.filled = append(d.filled, s)
+		d.send(s, e)
 		d.counts.submitted++
-		if next != nil {
-			d.link(s, e, next)
-		}
 	}
 	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() { // broken
 		d.finish(s, s.done, d.broken)
+	}
+}
+
+// send puts the operation in s, and what follows it, into the submission queue, of
+// which it has entry e. The caller owns the submission side and holds mu.
+func (d *driver) send(s *slot, e *sqe) {
+	s.gen++
+	next := d.follower(s)
+	s.prepare(e)
+	if s.op.Unprivileged {
+		e.SetPersonality(d.user)
+	}
+	e.SetUserData(s.userData())
+	d.filled = append(d.filled, s)
+	if next != nil {
+		d.link(s, e, next)
 	}
 }
 

@@ -632,6 +632,48 @@ func TestSleepingExecutorWakesOnSpawn(t *testing.T) {
 	}
 }
 
+// A transfer of a task that has the thread to itself takes no slot if it ends
+// within its system call, and is counted all the same; another gets one and can
+// be cancelled.
+func TestTaskTransfersGoTheShortWay(t *testing.T) {
+	e := newTestExecutor(t, ExecutorConfig{})
+	r := newTestReactor(t, Config{})
+	content := pattern(1<<16, 1)
+	f := openTemp(t, r, content, unix.O_RDWR)
+	g, w := pipe(t, r, ClassInline)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	spawn(t, e, func(*Task) {
+		before := e.t.seq
+		p := make([]byte, 100)
+		if n, err := f.ReadAt(context.Background(), p, 1000); n != 100 || err != nil || !bytes.Equal(p, content[1000:1100]) {
+			t.Error(n, err)
+		}
+		if n := e.t.seq - before; n != 0 {
+			t.Errorf("%d operations took a slot", n)
+		}
+		if n, err := f.WriteAt(context.Background(), []byte("written"), 0); n != 7 || err != nil {
+			t.Error(n, err)
+		}
+		if n, err := f.ReadAt(context.Background(), p, 1<<16-10); n != 10 || err != nil { // comes short
+			t.Error(n, err)
+		}
+		if _, err := g.ReadAt(ctx, p, AtPosition); !errors.Is(err, syscall.EINTR) {
+			t.Error("cancelled:", err)
+		}
+		unix.Write(w, []byte("late"))
+		if n, err := g.ReadAt(context.Background(), p, AtPosition); n != 4 || err != nil || string(p[:4]) != "late" {
+			t.Errorf("%d %v %q", n, err, p)
+		}
+	})
+	run(t, e)
+	// The short read has a continuation, which finds the end of the file.
+	s := r.Stats()
+	if s.BytesRead != 114 || s.BytesWritten != 7 || s.Completed != 5 || s.Submitted != 6 || s.InFlight != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func BenchmarkTaskReadCached4k(b *testing.B) {
 	const size = 64 << 20
 	fd := benchFile(b, b.TempDir(), size)

@@ -38,7 +38,7 @@ func (op *Op) plain() bool {
 // express performs a plain operation if there is room and an idle ring for it.
 func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool) {
 	size := len(op.Buf)
-	if !op.plain() || current() != nil {
+	if !op.plain() {
 		return 0, nil, false
 	}
 	r := f.r
@@ -48,6 +48,9 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 	if !r.limits.roomy(size) {
 		f.drop()
 		return 0, nil, false
+	}
+	if t := current(); t != nil {
+		return t.express(ctx, op, f)
 	}
 	d := r.tryAcquire()
 	var e *sqe
@@ -95,7 +98,7 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 			return true
 		}
 		d.mu.Lock()
-		d.enlist(s, op, f)
+		d.enlistOwn(s, op, f)
 		if ok {
 			d.reaped++
 			d.complete(c)
@@ -103,9 +106,103 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 		return false
 	}
 	d.mu.Lock()
-	d.enlist(s, op, f)
+	d.enlistOwn(s, op, f)
 	d.filled = append(d.filled, s) // drive enters again, and heeds the errno
 	return false
+}
+
+// express is [File.express] on the ring of the task's executor, if the task has
+// the thread to itself. It has pinned f, which it lets go if it does not perform
+// the operation.
+func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, done bool) {
+	th := t.e.t
+	var e *sqe
+	if t.e.alone() && !f.r.closed.Load() {
+		th.mu.Lock()
+		if !th.shut.Load() && th.backlog.head == nil && len(th.cancels) == 0 {
+			e = th.q.next()
+		}
+		if e == nil {
+			th.mu.Unlock()
+		}
+	}
+	if e == nil {
+		f.drop()
+		return 0, nil, false
+	}
+	t.e.serve(f.r)
+	s := th.spare
+	s.op, s.done, s.async, s.file = *op, 0, false, f
+	if t.follow.fits(op, f) {
+		s.follow = &t.follow
+	}
+	th.send(s, e)
+	th.mu.Unlock()
+	taken, errno := th.q.enter(0, 0)
+	th.mu.Lock()
+	th.consume(taken)
+	own, ended := th.reapUntil(s.userData())
+	if ended && int(own.res) == len(op.Buf) {
+		if s.follow != nil {
+			s.settleFollow(own.res)
+		}
+		th.counts.add(packed(op.Code, OpRead, own.res), packed(op.Code, OpWrite, own.res))
+		s.op, s.file = Op{}, nil
+		th.unlockAndWake()
+		if f.unpin() {
+			unix.Close(f.fd)
+		}
+		return int(own.res), nil, true
+	}
+	c := newCall()
+	defer c.free()
+	c.task, c.slot = t, s
+	th.enlist(s, op, f, c)
+	s.limits = f.r.limits
+	s.limits.charge(len(op.Buf))
+	if errno != 0 {
+		th.mu.Unlock()
+		th.failed(errno, 0) // what was not taken goes out with the next turn
+		th.mu.Lock()
+	}
+	if ended {
+		th.complete(own)
+	}
+	id, over := th.id(s), c.done
+	c.parked = true
+	th.unlockAndWake()
+	if !over {
+		c.wait(ctx, id, f.r.patience(op))
+	}
+	if c.ev.Err != nil {
+		err = f.opError(op, c.ev.Err)
+	}
+	return c.ev.N, err, true
+}
+
+// reapUntil reaps up to the completion with that user data, which it returns if
+// it is there. The caller holds mu.
+func (d *driver) reapUntil(userData uint64) (own completion, ok bool) {
+	for {
+		c, ok := d.q.peek()
+		if !ok {
+			return completion{}, false
+		}
+		d.reaped++
+		if c.userData == userData {
+			return c, true
+		}
+		d.complete(c)
+	}
+}
+
+// packed is what a transfer of n bytes adds to the half of [expressCounts] that
+// counts operations of that kind.
+func packed(code, kind Opcode, n int32) uint64 {
+	if code != kind {
+		return 0
+	}
+	return 1<<packShift + uint64(n)
 }
 
 // leave ends a transfer that went the short way. The caller owns the submission
@@ -125,18 +222,22 @@ func (d *driver) leave(op *Op, f *File, size int) {
 	}
 }
 
-// enlist makes the operation that was submitted under the user data of the spare
-// slot an ordinary one in flight, whose waker is d.own. The caller owns the
-// submission side and holds mu.
-func (d *driver) enlist(s *slot, op *Op, f *File) {
-	d.spare = d.newSlot()
-	d.occupy(s, op, &d.own, f, nil)
+// enlistOwn is enlist for d.own. The caller owns the submission side and holds mu.
+func (d *driver) enlistOwn(s *slot, op *Op, f *File) {
+	d.enlist(s, op, f, &d.own)
 	for _, l := range d.limits {
 		l.charge(len(op.Buf))
 	}
+	d.own.slot, d.own.done = s, false
+}
+
+// enlist makes the operation that was submitted under the user data of the spare
+// slot an ordinary one in flight. The caller holds mu.
+func (d *driver) enlist(s *slot, op *Op, f *File, c *call) {
+	d.spare = d.newSlot()
+	d.occupy(s, op, c, f, nil)
 	s.state = slotInFlight
 	d.counts.submitted++
-	d.own.slot, d.own.done = s, false
 	if d.closing { // stopAll has not seen it
 		d.counts.cancelled++
 		s.end = endCancel
