@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +113,89 @@ func TestChangesBehindOpenFiles(t *testing.T) {
 		if got := read(t, filepath.Join(source, "f")); got[:16] != "mount!    mapped" || got[8186:] != "behind" {
 			t.Errorf("%s: the source has %q and %q", transport, got[:16], got[8186:])
 		}
+	}
+}
+
+// A change at the source is found between writes of the mount to the same file,
+// and neither is lost.
+func TestChangesBehindBetweenWrites(t *testing.T) {
+	source := t.TempDir()
+	write(t, filepath.Join(source, "f"), fmt.Sprintf("%8192s", "before"))
+	d := startMount(t, serveConfig{Source: source, Options: testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour}}, nil)
+	fd := openRW(t, d.dir, "f", 0)
+	defer unix.Close(fd)
+	at := func(off int) string {
+		p := make([]byte, 6)
+		if _, err := unix.Pread(fd, p, int64(off)); err != nil {
+			t.Fatal(err)
+		}
+		return string(p)
+	}
+	if got := at(8186); got != "before" {
+		t.Fatalf("read %q", got)
+	}
+	if _, err := unix.Pwrite(fd, []byte("first!"), 0); err != nil {
+		t.Fatal(err)
+	}
+	behind, err := os.OpenFile(filepath.Join(source, "f"), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = behind.WriteAt([]byte("behind"), 8186)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind.Close()
+	if _, err := unix.Pwrite(fd, []byte("second"), 100); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return at(8186) == "behind" })
+	if a, b := at(0), at(100); a != "first!" || b != "second" {
+		t.Errorf("what the mount wrote is %q and %q", a, b)
+	}
+}
+
+// Who writes a part of a page and reads it reads what it wrote, whoever writes
+// other parts meanwhile.
+func TestWritersOfOnePage(t *testing.T) {
+	for _, transport := range transports(t) {
+		d := startMount(t, serveConfig{Source: t.TempDir(), Transport: transport, Options: cached}, nil)
+		const writers, stripe, rows = 12, 701, 2
+		fd := openRW(t, d.dir, "f", 0)
+		defer unix.Close(fd)
+		if err := unix.Ftruncate(fd, writers*stripe*rows); err != nil {
+			t.Fatal(err)
+		}
+		end := time.Now().Add(2 * time.Second)
+		var wg sync.WaitGroup
+		var stop atomic.Bool
+		for w := range writers {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(1, uint64(w)))
+				got, want := make([]byte, stripe), [rows][stripe]byte{}
+				for !stop.Load() && time.Now().Before(end) {
+					row, from := rng.IntN(rows), rng.IntN(stripe)
+					to := from + 1 + rng.IntN(stripe-from)
+					part, off := want[row][from:to], int64((row*writers+w)*stripe+from)
+					if rng.IntN(10) < 4 {
+						for i := range part {
+							part[i] = byte(rng.Uint32())
+						}
+						if n, err := unix.Pwrite(fd, part, off); n != len(part) || err != nil {
+							t.Error("write:", n, err)
+						}
+						continue
+					}
+					if n, err := unix.Pread(fd, got[:len(part)], off); n != len(part) || err != nil {
+						t.Error("read:", n, err)
+					}
+					if !bytes.Equal(got[:len(part)], part) {
+						t.Errorf("%s: writer %d reads something else at %d", transport, w, off)
+						stop.Store(true)
+					}
+				}
+			})
+		}
+		wg.Wait()
 	}
 }
 

@@ -26,6 +26,9 @@ type handle struct {
 	// not written back (see readPast).
 	past bool
 
+	// watched: the node is looked at for its sake (node.watch).
+	watched bool
+
 	// lockOwners took record locks through the handle.
 	locks      sync.Mutex // guards it, and is a leaf
 	lockOwners []uint64
@@ -132,6 +135,8 @@ func (h *handle) fuseFlags(flags uint32) uint32 {
 	if t.opts.DirectIO || flags&syscall.O_DIRECT != 0 {
 		return out | fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
 	}
+	h.watched = true
+	h.node.watch(true)
 	if t.opts.KeepCache || h.node.cache.unchanged(h.file.Fd()) {
 		out |= fuse.FOPEN_KEEP_CACHE
 	}
@@ -144,29 +149,6 @@ var _ = (fusefs.FilePassthroughFder)((*handle)(nil))
 // so for all openers of an inode or for none.
 func (h *handle) PassthroughFd() (int, bool) {
 	return h.file.Fd(), h.node.tree.opts.Passthrough
-}
-
-// cacheState remembers what a file looked like when the kernel last started to
-// cache it.
-type cacheState struct {
-	mu           sync.Mutex
-	known        bool
-	size         int64
-	mtime, ctime unix.Timespec
-}
-
-// unchanged reports whether the file is as it was at the previous call, so
-// that data cached since then is good.
-func (c *cacheState) unchanged(fd int) bool {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	same := c.known && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
-	c.known, c.size, c.mtime, c.ctime = true, st.Size, st.Mtim, st.Ctim
-	return same
 }
 
 var _ = (fusefs.NodeOpener)((*node)(nil))
@@ -187,6 +169,9 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	var h *handle
 	c := callerOf(ctx)
 	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
+		if flags&syscall.O_TRUNC != 0 {
+			defer n.change(p.fd)()
+		}
 		kill := flags&syscall.O_TRUNC != 0 && c.killPriv()
 		errno = n.tree.block(func() syscall.Errno {
 			return n.changeAs(c, p.fd, kill, func() (errno syscall.Errno) {
@@ -255,6 +240,10 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	if h.canAppend || h.node.setID.Load() {
 		return h.writeSlow(ctx, data, off)
 	}
+	if h.node.cache.handles.Load() > 0 {
+		h.node.beginChange(h.file.Fd())
+		defer h.node.endChange(h.file.Fd())
+	}
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
 		return 0, toErrno(err)
@@ -264,6 +253,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 
 // writeSlow is Write for files that have or had O_APPEND or set-id bits.
 func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	defer h.node.change(h.file.Fd())()
 	c := callerOf(ctx)
 	if c.killPriv() {
 		h.node.tree.block(func() syscall.Errno {
@@ -314,6 +304,7 @@ var _ = (fusefs.FileAllocater)((*handle)(nil))
 
 func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
 	h.changed(ctx)
+	defer h.node.change(h.file.Fd())()
 	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
 }
 
@@ -358,6 +349,9 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 	t.openFiles.Add(-1)
 	if h.writable() {
 		h.node.writers.Add(-1)
+	}
+	if h.watched {
+		h.node.watch(false)
 	}
 	if t.opts.RemoteLocks {
 		defer h.node.locks.wake() // flock(2) ends with the descriptor
@@ -409,6 +403,7 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 		return 0, syscall.EBADF
 	}
 	to.changed(ctx)
+	defer to.node.change(to.file.Fd())()
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
 		with := idsOnly // for the sake of quotas

@@ -103,6 +103,7 @@ type Tree struct {
 	fds       fdBudget
 	lockWaits lockWaits
 	notices   notices
+	watched   watched
 
 	// background are goroutines that Close waits for.
 	background sync.WaitGroup
@@ -149,6 +150,7 @@ func New(source string, opts Options) (*Tree, error) {
 		return nil, fmt.Errorf("inspect backing directory %q: %w", source, err)
 	}
 	t.notices.start()
+	t.startWatch()
 	return t, nil
 }
 
@@ -218,6 +220,9 @@ func (t *Tree) FuseOptions() fusefs.Options {
 		// overlayfs on the mount needs.
 		o.MountOptions.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
+	if t.opts.watches(t.slow) {
+		o.MountOptions.DisabledCapabilities |= fuse.CAP_AUTO_INVAL_DATA
+	}
 	return o
 }
 
@@ -270,6 +275,7 @@ func (t *Tree) Stats() Stats {
 // Close closes every descriptor the nodes hold. Call it after the server has
 // ended: no request may be running or come later.
 func (t *Tree) Close() error {
+	t.stopWatch()
 	t.background.Wait()
 	t.notices.close()
 	t.mu.Lock()

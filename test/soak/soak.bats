@@ -32,9 +32,9 @@ seconds=${SOAK_SECONDS:-30}
 		echo "# ${mode:-as it is}" >&3
 		# shellcheck disable=SC2086 # none for one
 		mount_fs ${mode:+"$mode"}
-		# Stores to a page that others write take a cache that is left alone.
-		apart=-apart
-		[[ $mode != writeback_cache && $mode != kernel_cache ]] || apart=
+		# Stores to a page that others write take a cache.
+		apart=
+		[ "$mode" != direct_io ] || apart=-apart
 		# shellcheck disable=SC2086 # words or none
 		"$BIN/filecheck" -source "$source" -workers 6 -time $((seconds / ${#modes[@]} + 1))s $apart "$mnt"
 		unmount

@@ -1,0 +1,186 @@
+package fs
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel can look for changes behind the mount by itself (FUSE_AUTO_INVAL_DATA):
+// it drops what it has cached of a file whenever it sees a new modification time.
+// But it takes a write of its own for such a change, drops the pages from under
+// writes that are on their way, and reads stale ones back in (Linux 6.18: a writer
+// then reads what was there before its write, once in some thousand times with
+// several of them on a page). So the tree looks itself, where that costs little:
+// at the files that are open with a cache, every now and then and around each
+// change that it makes.
+
+// watched are the nodes with cached handles of a tree that looks for changes itself.
+type watched struct {
+	every time.Duration // zero: the kernel looks
+	stop  chan struct{}
+
+	mu    sync.Mutex
+	nodes map[*node]struct{}
+}
+
+// watches reports whether a tree with these options looks itself. A slow backing
+// is only asked when the kernel asks, and without a timeout it has to at each read.
+func (o *Options) watches(slow bool) bool {
+	return !slow && o.AttrTimeout > 0 && !o.WritebackCache && !o.KeepCache && !o.DirectIO && !o.Passthrough
+}
+
+// minWatch bounds how often the tree looks.
+const minWatch = 5 * time.Millisecond
+
+// startWatch begins to look, so often that no change is older than AttrTimeout
+// when it is found.
+func (t *Tree) startWatch() {
+	if !t.opts.watches(t.slow) {
+		return
+	}
+	w := &t.watched
+	w.every, w.stop, w.nodes = max(t.opts.AttrTimeout/2, minWatch), make(chan struct{}), make(map[*node]struct{})
+	t.background.Go(func() { // ends with stopWatch
+		tick := time.NewTicker(w.every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				t.lookAtAll()
+			case <-w.stop:
+				return
+			}
+		}
+	})
+}
+
+func (t *Tree) stopWatch() {
+	if t.watched.stop != nil {
+		close(t.watched.stop)
+	}
+}
+
+func (t *Tree) lookAtAll() {
+	w := &t.watched
+	w.mu.Lock()
+	nodes := make([]*node, 0, len(w.nodes))
+	for n := range w.nodes {
+		nodes = append(nodes, n)
+	}
+	w.mu.Unlock()
+	for _, n := range nodes {
+		if p, errno := n.pin(); errno == 0 {
+			n.cache.look(n, p.fd)
+			p.release()
+		}
+	}
+}
+
+// watch begins or ends to look at the node for the sake of one more cached handle.
+func (n *node) watch(on bool) {
+	w := &n.tree.watched
+	if w.every == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case on && n.cache.handles.Add(1) == 1:
+		w.nodes[n] = struct{}{}
+	case !on && n.cache.handles.Add(-1) == 0:
+		delete(w.nodes, n)
+	}
+}
+
+// cacheState remembers what a file looked like when the kernel last started to
+// cache it, or when the tree has last changed it.
+type cacheState struct {
+	handles atomic.Int32 // cached ones, if the tree watches
+
+	mu           sync.Mutex
+	known        bool
+	size         int64
+	mtime, ctime unix.Timespec
+	changing     int // changes by the tree that are under way
+}
+
+// unchanged reports whether the file is as it was at the previous call or look,
+// so that data cached since then is good.
+func (c *cacheState) unchanged(fd int) bool {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := c.known && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
+	c.record(&st)
+	return same
+}
+
+func (c *cacheState) record(st *unix.Stat_t) {
+	c.known, c.size, c.mtime, c.ctime = true, st.Size, st.Mtim, st.Ctim
+}
+
+// look finds out whether somebody else has changed the file, unless the tree is
+// about to, and has the kernel drop what it has cached then. fd is any descriptor
+// of the file.
+func (c *cacheState) look(n *node, fd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changing == 0 {
+		c.lookLocked(n, fd)
+	}
+}
+
+func (c *cacheState) lookLocked(n *node, fd int) {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return
+	}
+	if c.known && (c.size != st.Size || c.mtime != st.Mtim) {
+		n.dropCache()
+	}
+	c.record(&st)
+}
+
+// change is for a change of the file's data that the tree makes: the function it
+// returns is to be called afterwards. fd is any descriptor of the file, open for
+// as long.
+func (n *node) change(fd int) (done func()) {
+	if n.cache.handles.Load() == 0 {
+		return func() {}
+	}
+	n.beginChange(fd)
+	return func() { n.endChange(fd) }
+}
+
+func (n *node) beginChange(fd int) {
+	c := &n.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changing++; c.changing == 1 {
+		c.lookLocked(n, fd)
+	}
+}
+
+func (n *node) endChange(fd int) {
+	c := &n.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var st unix.Stat_t
+	if c.changing--; c.changing == 0 && unix.Fstat(fd, &st) == nil {
+		c.record(&st)
+	}
+}
+
+// dropCache has the kernel drop what it has cached of the file, soon: the request
+// at hand may hold some of it.
+func (n *node) dropCache() {
+	n.tree.background.Go(func() {
+		n.tree.notices.calls <- func() { n.NotifyContent(0, 0) }
+	})
+}
