@@ -18,7 +18,7 @@ import (
 // not.)
 func TestReserveIsNotForUsers(t *testing.T) {
 	needRoot(t)
-	if os.Getenv("URINGFS_TEST_ENGINE") == "sync" {
+	if syncEngine() {
 		t.Skip("only rings have the rights of users")
 	}
 	user := &syscall.Credential{Uid: 1001, Gid: 1001}

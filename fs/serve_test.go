@@ -75,6 +75,8 @@ func (o testOptions) options(io fs.IO) fs.Options {
 	}
 }
 
+func syncEngine() bool { return os.Getenv("URINGFS_TEST_ENGINE") == "sync" }
+
 func serve(config string) error {
 	var cfg serveConfig
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
@@ -88,7 +90,7 @@ func serve(config string) error {
 		}
 	}
 	var io fs.IO = fs.NewSyncIO(0)
-	if os.Getenv("URINGFS_TEST_ENGINE") != "sync" {
+	if !syncEngine() {
 		r, err := reactor.New(reactor.Config{Patience: fs.Patience})
 		if err != nil {
 			return err
@@ -208,7 +210,8 @@ func transports(t testing.TB) []mount.Transport {
 	if v := os.Getenv("URINGFS_TRANSPORT"); v != "" {
 		return []mount.Transport{mount.Transport(v)}
 	}
-	if _, err := os.Stat(enableUring); err != nil || os.Geteuid() != 0 {
+	// The sync engine blocks the thread of a ring, so that uringfs has it over dev alone.
+	if _, err := os.Stat(enableUring); err != nil || os.Geteuid() != 0 || syncEngine() {
 		return []mount.Transport{mount.TransportDev}
 	}
 	return []mount.Transport{mount.TransportDev, mount.TransportUring}
