@@ -163,7 +163,7 @@ interrupted_callers() {
 	interrupted_callers read:read:USR1 sync:fsync:INT abort:fsync:USR1
 	kill -KILL "${callers[read]}" "${callers[sync]}"
 	kill -ABRT "${callers[abort]}" # without a SIGKILL, as it dumps core
-	for file in read sync abort; do await 2 is_gone "${callers[$file]}"; done
+	for file in read sync abort; do await 5 is_gone "${callers[$file]}"; done
 }
 
 @test "processes that live on when the connection is cut do not keep the daemon" {
@@ -190,7 +190,7 @@ interrupted_callers() {
 	waits() { [ "$(slow_count waiting)" -eq 1 ]; }
 	await 10 waits
 	kill -KILL $writer
-	await 2 is_gone $writer
+	await 5 is_gone $writer
 	nothing_waits() { [ "$(slow_count waiting)" -eq 0 ]; }
 	await 5 nothing_waits
 	[ "$(slow_count interrupted)" -eq 1 ]
