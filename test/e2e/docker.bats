@@ -10,8 +10,8 @@ load helpers
 	grep -qx io_uring_setup "$calls.allowed"
 	fails grep -qx kexec_load "$calls.allowed"
 	strace -f -qq -o "$calls" "$URINGFS" -f "$source" "$mnt" 2>"$log" 3>&- &
-	await 20 mountpoint -q "$mnt"
-	daemon=$(daemon_of "$mnt") fds_at_start=99
+	local strace=$!
+	await_daemon
 	seq 10000 >"$mnt/f"
 	cp -a "$mnt/f" "$mnt/g"
 	setfattr -n user.a -v b "$mnt/f"
@@ -24,6 +24,7 @@ load helpers
 	find "$mnt" -ls
 	rm -r "$mnt/d"
 	"$URINGFS" umount "$mnt"
+	wait $strace # its file is whole
 	sed -nE 's/^[0-9]+ +([a-z0-9_]+)\(.*/\1/p' "$calls" | sort -u >"$calls.used"
 	[ "$(wc -l <"$calls.used")" -gt 20 ]
 	[ -z "$(comm -23 "$calls.used" "$calls.allowed")" ] || {

@@ -34,12 +34,11 @@ load helpers
 	expect_no_io # none by the reactor
 	command -v strace >/dev/null || skip "no strace to make io_uring_setup fail"
 	denied "$URINGFS" -f -o engine=sync "$source" "$mnt" 2>"$log" 3>&- &
-	await 10 mountpoint -q "$mnt"
+	await_daemon
 	seq 100000 >"$mnt/f"
 	cmp "$mnt/f" "$source/f"
 	[ "$(stats_of "$mnt" sync.bytes_written)" -eq "$(stat -c %s "$source/f")" ]
-	daemon=$(daemon_of "$mnt") fds_at_start=99
 }
 
 # denied COMMAND... runs it where io_uring_setup(2) gives EPERM.
-denied() { timeout 20 strace -f -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM "$@"; }
+denied() { timeout 300 strace -f -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=EPERM "$@"; }

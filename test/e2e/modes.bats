@@ -9,7 +9,7 @@ on_slow_backing() {
 	mkdir "$slow"
 	"$BIN/slowfs" "$source" "$slow" 3>&- &
 	slowfs=$!
-	await 10 mountpoint -q "$slow"
+	await mountpoint -q "$slow"
 	at_end drop_slow_backing
 	local plain_source=$source
 	source=$slow
@@ -19,26 +19,22 @@ on_slow_backing() {
 
 drop_slow_backing() {
 	echo release >"$slow/.slowfs"
-	await_unmount "$slow"
+	await umount "$slow"
 	wait "$slowfs" || true
 }
-
-await_unmount() { await 10 umount "$1"; }
 
 @test "io_timeout: users of a hung backing get ETIMEDOUT, and the mount goes on" {
 	echo fast >"$source/fast"
 	seq 1000 >"$source/slow"
-	on_slow_backing io_timeout=1
+	on_slow_backing io_timeout=2
 	cat "$mnt/fast"
 	echo hang >"$slow/.slowfs"
-	local begun=$SECONDS
-	run timeout 20 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1
+	run timeout 300 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1
 	[ "$status" -eq 1 ]
 	[[ $output == *"timed out"* ]]
-	run timeout 20 dd if=/dev/zero of="$mnt/fast" oflag=direct conv=notrunc bs=4k count=1
+	run timeout 300 dd if=/dev/zero of="$mnt/fast" oflag=direct conv=notrunc bs=4k count=1
 	[ "$status" -eq 1 ]
 	[[ $output == *"timed out"* ]]
-	[ $((SECONDS - begun)) -le 10 ]
 	stat "$mnt/fast"
 	[ "$(stats_of "$mnt" reactor.expired)" -ge 2 ]
 	echo release >"$slow/.slowfs"
@@ -49,10 +45,10 @@ await_unmount() { await 10 umount "$1"; }
 	seq 1000 >"$source/slow"
 	on_slow_backing drain_timeout=0.5 lazy_timeout=0.5
 	echo hang >"$slow/.slowfs"
-	timeout 30 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null 3>&- &
+	timeout 300 dd if="$mnt/slow" of=/dev/null iflag=direct bs=4k count=1 2>/dev/null 3>&- &
 	local reader=$!
 	hangs() { [ "$(stats_of "$mnt" reactor.in_flight)" -gt 0 ]; }
-	await 10 hangs
+	await hangs
 	kill -TERM "$daemon"
 	await_exit "$daemon"
 	fails wait "$reader"
@@ -107,7 +103,7 @@ await_unmount() { await 10 umount "$1"; }
 		done < <(awk '$1 == "flags:" {print $2}' /proc/"$daemon"/fdinfo/* 2>/dev/null)
 		return 1
 	}
-	await 5 direct
+	await direct
 	cat "$top/go" >/dev/null
 	wait $reader
 }
@@ -149,7 +145,7 @@ await_unmount() { await 10 umount "$1"; }
 	flock -n 8
 	fails flock -n "$source/f" true
 	exec 8>&-
-	flock -w 5 "$source/f" true
+	flock -w 60 "$source/f" true
 }
 
 @test "remote_locks: who waits can give up, be killed and be sent away by the daemon's end" {
@@ -163,12 +159,12 @@ await_unmount() { await 10 umount "$1"; }
 	waits() { grep -q request_wait_answer "/proc/$waiter/wchan"; }
 	flock "$mnt/f" true 3>&- 8>&- &
 	waiter=$!
-	await 10 waits
+	await waits
 	kill -KILL $waiter
 	await_exit $waiter
 	flock "$mnt/f" true 2>/dev/null 3>&- 8>&- &
 	waiter=$!
-	await 10 waits
+	await waits
 	kill -TERM "$daemon"
 	await_exit "$daemon"
 	fails wait $waiter

@@ -51,7 +51,7 @@ setup() {
 		grep -q here "$mnt/f"
 		grep " $mnt " /proc/mounts | grep -q "allow_other"
 		mount -o remount,ro "$mnt"
-		! touch "$mnt/f" 2>/dev/null
+		fails touch "$mnt/f"
 		grep -q here "$mnt/f"
 		umount "$mnt"'
 }
@@ -62,11 +62,11 @@ setup() {
 		has() { findmnt -no OPTIONS -- "$mnt" | tr , "\n" | grep -qx "$1"; }
 		mount -t fuse.uringfs -o allow_other,nosuid,nodev "$source" "$mnt"
 		mount -o remount,ro,noexec "$mnt"
-		! touch "$mnt/f" 2>/dev/null
+		fails touch "$mnt/f"
 		has noexec && has nosuid && has nodev && has allow_other
 		mount -o remount,rw,dev "$mnt"
 		touch "$mnt/f"
-		has noexec && has nosuid && ! has nodev
+		has noexec && has nosuid && fails has nodev
 		umount "$mnt"'
 }
 
@@ -98,7 +98,7 @@ setup() {
 		mount -a
 		[ "$(grep -c " $mnt " /proc/mounts)" -eq 1 ]
 		umount -a -t fuse.uringfs
-		! grep " $mnt " /proc/mounts'
+		fails grep " $mnt " /proc/mounts'
 }
 
 @test "a user mounts what /etc/fstab lets users mount, and unmounts it" {
@@ -139,5 +139,5 @@ setup() {
 		umount "$mnt"
 		# -f mounts nothing.
 		mount -f -t fuse.uringfs "$source" "$mnt"
-		! mountpoint -q "$mnt"'
+		fails mountpoint -q "$mnt"'
 }

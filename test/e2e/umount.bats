@@ -61,7 +61,7 @@ load helpers
 kill_daemon() {
 	kill -KILL "$daemon"
 	await_exit "$daemon"
-	await 10 is_dead
+	await is_dead
 }
 
 @test "a mount whose daemon was killed is cleaned by umount" {
@@ -104,10 +104,10 @@ kill_daemon() {
 	kill -STOP "$daemon"
 	local f
 	for f in "" -f -orecover; do
-		run -11 --separate-stderr timeout 20 "$URINGFS" $f "$source" "$mnt"
+		run -11 --separate-stderr timeout 300 "$URINGFS" $f "$source" "$mnt"
 		[[ ${stderr_lines[0]} == *"has a mount already: fuse.uringfs of"* && ${stderr_lines[1]} == "hint: "*"--force if it hangs"* ]]
 	done
-	run -11 --separate-stderr timeout 20 "$URINGFS" -o nonempty "$source" "$mnt"
+	run -11 --separate-stderr timeout 300 "$URINGFS" -o nonempty "$source" "$mnt"
 	[[ ${stderr_lines[0]} == *"hangs" && ${stderr_lines[1]} == "hint: "*"umount --force"* ]]
 	kill -CONT "$daemon"
 }
@@ -139,7 +139,7 @@ kill_daemon() {
 	# mountpoint(1) calls a dead mount none.
 	# shellcheck disable=SC2317 # called by await
 	gone() { ! grep -q " $mnt " /proc/mounts; }
-	await 10 gone
+	await gone
 }
 
 @test "umount of what is not ours is refused" {

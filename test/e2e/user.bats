@@ -23,7 +23,7 @@ as_user() {
 		cp "$URINGFS" "$HOME/node/uringfs"
 		export URINGFS=$HOME/node/uringfs
 		cd "$HOME"
-		exec timeout 30 setpriv --reuid 65534 --regid 65534 --clear-groups bash -euo pipefail -c "$0"' "$2"
+		exec timeout 300 setpriv --reuid 65534 --regid 65534 --clear-groups bash -euo pipefail -c "$0"' "$2"
 }
 
 @test "an ordinary user mounts, works and unmounts" {
@@ -38,7 +38,7 @@ as_user() {
 		[ "$("$URINGFS" stats --field reactor.completed mnt)" -gt 0 ]
 		pid=$("$URINGFS" stats --field pid mnt)
 		"$URINGFS" umount mnt
-		! grep "^State:.[^Z]" /proc/$pid/status 2>/dev/null'
+		fails grep "^State:.[^Z]" /proc/$pid/status'
 }
 
 @test "root asks for the counters of another user's mount" {
@@ -47,13 +47,13 @@ as_user() {
 		unset XDG_RUNTIME_DIR
 		"$URINGFS" source mnt
 		seq 1000 >mnt/f
-		touch ready
-		for _ in $(seq 100); do [ ! -e asked ] || break; sleep 0.05; done
+		"$URINGFS" stats --field pid mnt >pid
+		until [ -e asked ]; do sleep 0.05; done
 		"$URINGFS" umount mnt' 3>&- &
 	local user=$! home=$BATS_TEST_TMPDIR/home pid
-	await 10 test -e "$home/ready"
+	await test -s "$home/pid"
 	# In the user's mount namespace, for the mount table.
-	pid=$(pgrep -f "^$home/node/uringfs .*source mnt|uringfs source mnt" -u 65534 | head -n 1)
+	pid=$(cat "$home/pid")
 	run -0 nsenter -t "$pid" -m "$URINGFS" stats --field reactor.completed "$home/mnt"
 	touch "$home/asked"
 	[ "$output" -gt 0 ]
@@ -64,14 +64,13 @@ as_user() {
 	expect_no_io
 	as_user '' '
 		"$URINGFS" -f source mnt 2>log &
-		for _ in $(seq 100); do mountpoint -q mnt && break; sleep 0.05; done
+		until mountpoint -q mnt; do sleep 0.05; done
 		exec 8>mnt/held
 		kill -TERM %1
-		sleep 0.3
+		until grep -q "mount is busy" log; do sleep 0.05; done
 		exec 8>&-
 		wait %1
-		! mountpoint -q mnt
-		grep -q "mount is busy" log'
+		fails mountpoint -q mnt'
 }
 
 @test "allow_other takes user_allow_other in /etc/fuse.conf" {
@@ -96,7 +95,7 @@ as_user() {
 			code=0
 			"$URINGFS" -o $word source mnt 2>err || code=$?
 			[ $code -eq 14 ] && grep -q "root alone" err && grep -q "hint: " err
-			! grep "$HOME/mnt" /proc/mounts
+			fails grep "$HOME/mnt" /proc/mounts
 		done'
 }
 
@@ -122,8 +121,8 @@ as_user() {
 	chmod 755 "$BATS_TEST_TMPDIR/second"
 	SECOND=$BATS_TEST_TMPDIR/second as_user '' '
 		"$URINGFS" "$SECOND" mnt
-		! cat mnt/roots/f 2>/dev/null
-		! ls mnt/roots 2>/dev/null
-		! touch mnt/new 2>/dev/null
+		fails cat mnt/roots/f
+		fails ls mnt/roots
+		fails touch mnt/new
 		"$URINGFS" umount mnt'
 }

@@ -51,14 +51,14 @@ seconds=${SOAK_SECONDS:-30}
 				_ "$mnt" 2>/dev/null 3>&- &
 			local user=$!
 			busy() { [ "$(stats_of "$mnt" reactor.completed)" -gt 100 ]; }
-			await 20 busy
+			await busy
 			case $how in
-				umount) kill $user && wait $user || true && await 10 umount "$mnt" ;;
+				umount) kill $user && wait $user || true && await umount "$mnt" ;;
 				lazy) umount -l "$mnt" ;;
 				*) kill -s "$how" "$daemon" ;;
 			esac
 			wait $user || true
-			await 20 is_gone "$daemon"
+			await is_gone "$daemon"
 			rounds=$((rounds + 1))
 		done
 	done
@@ -124,7 +124,7 @@ kernel_alarms() { dmesg | grep -cE 'cut here|BUG:|Oops|blocked for more than|loc
 	wait $bench || true
 	# Its children notice and end before it may start again.
 	for child in $postmaster $children; do
-		await 30 is_gone "$child"
+		await is_gone "$child"
 	done
 	# A postmaster that init has not buried would hold its locks.
 	rm -f "$mnt/data/postmaster.pid" "$BATS_TEST_TMPDIR"/socket/.s.PGSQL.*
