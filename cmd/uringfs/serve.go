@@ -139,7 +139,7 @@ func (s *session) start() error {
 		return errors.Join(err, s.backend.Close(context.Background()), s.socket.Close())
 	}
 	s.began = time.Now()
-	s.serveControl()
+	s.nameControl()
 	if transport, _ := s.mount.Transport(); transport == mount.TransportUring && os.Getenv("GOMAXPROCS") == "" {
 		moreProcessors()
 	}
@@ -161,17 +161,15 @@ func (s *session) openControl() (err error) {
 	return nil
 }
 
-// serveControl answers on that socket, or on one named after the connection,
-// without which the mount is worth having, too.
-func (s *session) serveControl() {
-	if s.control == controlAuto {
-		var err error
-		if s.socket, err = control.Listen(control.Path(s.mount.Info().Device)); err != nil {
-			s.log.WithError(err).Warn("no socket for \"uringfs stats\"")
-		}
+// nameControl opens the socket that is named after the connection, without which
+// the mount is worth having, too.
+func (s *session) nameControl() {
+	if s.control != controlAuto {
+		return
 	}
-	if s.socket != nil {
-		s.socket.Serve(func() any { return s.snapshot() })
+	var err error
+	if s.socket, err = control.Listen(control.Path(s.mount.Info().Device)); err != nil {
+		s.log.WithError(err).Warn("no socket for \"uringfs stats\"")
 	}
 }
 
@@ -229,8 +227,12 @@ func (s *session) confine() error {
 	return nil
 }
 
-// ready tells the one who started us, be it a shell or systemd.
+// ready tells the one who started us, be it a shell or systemd, and whoever asks
+// by "uringfs stats".
 func (s *session) ready() error {
+	if s.socket != nil {
+		s.socket.Serve(func() any { return s.snapshot() })
+	}
 	if err := s.child.Report(daemon.Report{Ready: true}); err != nil {
 		return err
 	}

@@ -36,3 +36,12 @@ status_of() { awk -v k="$1:" '$1 == k {print $2}' "/proc/$daemon/status"; }
 	mount_fs confine=off
 	[ "$(status_of Seccomp)" -eq 0 ]
 }
+
+@test "a daemon that answers is confined: it is ready, with -f too" {
+	expect_no_io
+	command -v strace >/dev/null || skip "no strace to be slow with"
+	# -D: the daemon is the child, and strace goes when it goes.
+	strace -D -f -qq -o /dev/null -e trace=seccomp -e inject=seccomp:delay_enter=500000 "$URINGFS" -f "$source" "$mnt" 2>"$log" 3>&- &
+	await_daemon
+	[ "$(status_of Seccomp)" -eq 2 ]
+}
