@@ -439,7 +439,12 @@ func (a *actor) call(name string, arg []string) string {
 			}
 			a.marks[name] = st
 		}
-		time.Sleep(12 * time.Millisecond) // more than a tick of coarse kernel time
+		// The kernel's coarse clock, by which it stamps files, must be past them.
+		for now, coarse := time.Now(), (unix.Timespec{}); coarse.Nano() <= now.UnixNano(); time.Sleep(time.Millisecond) {
+			if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &coarse); err != nil {
+				return result(err)
+			}
+		}
 		return "0"
 	case "moved": // NAME...: which times are later than at mark
 		var s []string

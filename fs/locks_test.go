@@ -58,7 +58,7 @@ func (l *locker) result() string {
 	select {
 	case s := <-line:
 		return s
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		l.t.Fatal("no answer from a locker")
 		return ""
 	}
@@ -331,7 +331,7 @@ func TestManyWaitForALock(t *testing.T) {
 
 func waitFor(t *testing.T, cond func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 10_000 { // a minute
 		if cond() {
 			return
 		}

@@ -356,7 +356,7 @@ func mountFor(t testing.TB, dir string, cred *syscall.Credential) *os.File {
 func (d *daemon) stop() {
 	d.t.Helper()
 	var err error
-	for range 50 {
+	for range 1000 {
 		if err = unix.Unmount(d.dir, 0); err == nil {
 			break
 		}
@@ -373,7 +373,7 @@ func (d *daemon) stop() {
 		if err != nil {
 			d.t.Errorf("daemon: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		d.cmd.Process.Kill()
 		d.t.Errorf("daemon did not end after unmount")
 		<-done

@@ -132,7 +132,7 @@ func mountTest(t *testing.T, o Options) *fixture {
 // cat reads a file in another process, so that a hung mount cannot hang us.
 func cat(t *testing.T, path string) string {
 	t.Helper()
-	out, err := exec.Command("timeout", "5", "cat", path).CombinedOutput()
+	out, err := exec.Command("timeout", "60", "cat", path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("cat %s: %v: %s", path, err, out)
 	}
@@ -142,7 +142,7 @@ func cat(t *testing.T, path string) string {
 // hold starts a process that keeps path open, and returns it.
 func hold(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", "exec 3<\"$1\"; echo ready; exec sleep 60", "sh", path)
+	cmd := exec.Command("sh", "-c", "exec 3<\"$1\"; echo ready; exec sleep 600", "sh", path)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -269,23 +269,34 @@ func TestUnmountOfIdleMountIsClean(t *testing.T) {
 	f.Wait()
 }
 
+// endWhenLogged kills holder once the log of the mount has the words: it has been
+// in the way by then. Without them Unmount gives up waiting for it.
+func (f *fixture) endWhenLogged(holder *exec.Cmd, words string) {
+	go func() { // ends with the mount, at the latest
+		for !strings.Contains(f.log.String(), words) {
+			select {
+			case <-f.Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+		holder.Process.Kill()
+	}()
+}
+
+// The log names the file that is held open.
 func TestUnmountWaitsForTheLastUser(t *testing.T) {
 	f := mountTest(t, Options{})
-	holder := hold(t, filepath.Join(f.dir, "greeting"))
-	time.AfterFunc(200*time.Millisecond, func() { holder.Process.Kill() })
-	if got, err := f.Unmount(Stages{Drain: 10 * time.Second}); got != Clean || err != nil {
+	f.endWhenLogged(hold(t, filepath.Join(f.dir, "greeting")), "greeting")
+	if got, err := f.Unmount(Stages{Drain: time.Minute}); got != Clean || err != nil {
 		t.Errorf("Unmount: %v, %v; want clean", got, err)
-	}
-	if !strings.Contains(f.log.String(), "greeting") {
-		t.Errorf("the log does not name the open file: %s", f.log)
 	}
 }
 
 func TestBusyMountIsUnmountedLazily(t *testing.T) {
 	f := mountTest(t, Options{})
-	holder := hold(t, filepath.Join(f.dir, "greeting"))
-	time.AfterFunc(300*time.Millisecond, func() { holder.Process.Kill() })
-	if got, err := f.Unmount(Stages{Drain: -1, Lazy: 10 * time.Second}); got != Lazy || err != nil {
+	f.endWhenLogged(hold(t, filepath.Join(f.dir, "greeting")), "unmounting lazily")
+	if got, err := f.Unmount(Stages{Drain: -1, Lazy: time.Minute}); got != Lazy || err != nil {
 		t.Errorf("Unmount: %v, %v; want lazy", got, err)
 	}
 }
@@ -318,7 +329,7 @@ func TestHungReaderIsCutOff(t *testing.T) {
 // waitUntil polls for what nobody announces.
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)
 		}
@@ -331,13 +342,10 @@ func TestHurryEndsEachStage(t *testing.T) {
 	hurry := make(chan struct{}, 2)
 	hurry <- struct{}{}
 	hurry <- struct{}{}
-	began := time.Now()
-	got, err := f.Unmount(Stages{Drain: time.Minute, Lazy: time.Minute, Hurry: hurry})
+	// No test takes that long.
+	got, err := f.Unmount(Stages{Drain: time.Hour, Lazy: time.Hour, Hurry: hurry})
 	if got != Aborted || err != nil {
 		t.Errorf("Unmount: %v, %v; want aborted", got, err)
-	}
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 
@@ -348,7 +356,7 @@ func TestWaitTellsAnUnmountByOthers(t *testing.T) {
 	}
 	select {
 	case <-f.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the server did not end")
 	}
 }

@@ -75,7 +75,7 @@ func TestPanicOfATransferIsAnError(t *testing.T) {
 	panics := filepath.Join(f.dir, "panics")
 	for range 3 {
 		for _, script := range []string{"cat " + panics, "/bin/echo x 1<>" + panics} {
-			out, err := exec.Command("timeout", "5", "sh", "-c", script).CombinedOutput()
+			out, err := exec.Command("timeout", "60", "sh", "-c", script).CombinedOutput()
 			if err == nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "error") {
 				t.Errorf("%s: %v: %s", script, err, out)
 			}

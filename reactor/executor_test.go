@@ -253,10 +253,10 @@ func TestSleepersWakeInTurn(t *testing.T) {
 	start := time.Now()
 	for _, n := range []int{3, 1, 2} {
 		spawn(t, e, func(task *Task) {
-			if err := task.Sleep(context.Background(), time.Duration(n)*10*time.Millisecond); err != nil {
+			if err := task.Sleep(context.Background(), time.Duration(n)*100*time.Millisecond); err != nil {
 				t.Error(err)
 			}
-			if time.Since(start) < time.Duration(n)*10*time.Millisecond {
+			if time.Since(start) < time.Duration(n)*100*time.Millisecond {
 				t.Errorf("sleeper %d woke early", n)
 			}
 			order = append(order, n)

@@ -150,7 +150,7 @@ func TestFIFOOnTmpfsIsNoPacketPipe(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	for _, want := range []string{"hal", "ves"} {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		p := make([]byte, 3)
 		if n, err := f.ReadAt(ctx, p, AtPosition); err != nil || string(p[:n]) != want {
@@ -418,7 +418,7 @@ func countFDs(tb testing.TB) int {
 // goroutinesSettle waits until no more than want goroutines are left.
 func goroutinesSettle(tb testing.TB, want int) {
 	tb.Helper()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > want; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > want; runtime.Gosched() {
 		if time.Now().After(end) {
 			tb.Fatalf("%d goroutines, want %d", runtime.NumGoroutine(), want)
 		}
@@ -500,7 +500,7 @@ func TestFileCloseWaitsForOperationsInFlight(t *testing.T) {
 	if n, err := fut.Wait(context.Background()); n != 1 || err != nil {
 		t.Error(n, err)
 	}
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			break
 		}

@@ -274,7 +274,7 @@ func (s *storm) rage(workers int, d time.Duration) int64 {
 func (s *storm) close() {
 	// What was given up in a kernel worker ends a little later.
 	stats := s.r.Stats()
-	for end := time.Now().Add(10 * time.Second); stats.Held > 0 && time.Now().Before(end); stats = s.r.Stats() {
+	for end := time.Now().Add(time.Minute); stats.Held > 0 && time.Now().Before(end); stats = s.r.Stats() {
 		time.Sleep(time.Millisecond)
 	}
 	if stats.InFlight != 0 || stats.InFlightBytes != 0 || stats.Held != 0 || stats.Waiting != 0 || stats.Spurious != 0 {
