@@ -126,7 +126,7 @@ caller() {
 end_caller() { kill -KILL "$1" 2>/dev/null || true; }
 
 has_result() { [ -e "$BATS_TEST_TMPDIR/$1.result" ]; }
-result_of() { await 10 has_result "$1" && cat "$BATS_TEST_TMPDIR/$1.result"; }
+result_of() { await has_result "$1" && cat "$BATS_TEST_TMPDIR/$1.result"; }
 
 # interrupted_callers FILE:OP:SIGNAL... has callers hang and signals them, in turn.
 # One more reader, which gets SIGINT last, shows when they have been looked at.
@@ -140,7 +140,7 @@ interrupted_callers() {
 		IFS=: read -r file op signal <<<"$spec"
 		caller "$file" "$op"
 		callers[$file]=$caller signals+=("$signal $caller")
-		await 10 waits $((waiting += 1))
+		await waits $((waiting += 1))
 	done
 	for signal in "${signals[@]}"; do
 		# shellcheck disable=SC2086 # two words
@@ -167,7 +167,7 @@ interrupted_callers() {
 	interrupted_callers read:read:USR1 sync:fsync:INT abort:fsync:USR1
 	kill -KILL "${callers[read]}" "${callers[sync]}"
 	kill -ABRT "${callers[abort]}" # without a SIGKILL, as it dumps core
-	for file in read sync abort; do await 5 is_gone "${callers[$file]}"; done
+	for file in read sync abort; do await is_gone "${callers[$file]}"; done
 }
 
 @test "processes that live on when the connection is cut do not keep the daemon" {
@@ -192,11 +192,11 @@ interrupted_callers() {
 	dd if=/dev/zero of="$upper/file" bs=4k count=1 conv=notrunc status=none 3>&- &
 	writer=$!
 	waits() { [ "$(slow_count waiting)" -eq 1 ]; }
-	await 10 waits
+	await waits
 	kill -KILL $writer
-	await 5 is_gone $writer
+	await is_gone $writer
 	nothing_waits() { [ "$(slow_count waiting)" -eq 0 ]; }
-	await 5 nothing_waits
+	await nothing_waits
 	[ "$(slow_count interrupted)" -eq 1 ]
 	umount "$upper"
 	await_exit "$upper_daemon"
