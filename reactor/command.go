@@ -38,13 +38,13 @@ func (c *Command) Submit(file int, op uint32, addr uintptr, length uint32) (area
 	t := c.e.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	entry := t.ring.next()
+	entry := t.q.next()
 	for entry == nil {
 		t.push()
-		entry = t.ring.next()
+		entry = t.q.next()
 	}
 	c.prepare(entry, file, op, addr, length)
-	return t.ring.command(entry)
+	return t.q.command(entry)
 }
 
 // prepare fills the entry, which is then submitted with the others. The caller

@@ -47,6 +47,9 @@ type ExecutorConfig struct {
 
 	// Setup runs on the executor's thread before anything else does there.
 	Setup func(*Executor) error
+
+	// newQueue replaces the kernel's ring in tests.
+	newQueue func(ringConfig) (queue, error)
 }
 
 // PanicError is the panic of a task, which ended that task and no other.
@@ -121,6 +124,8 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 		optional:    threadRingOptional,
 		workers:     workerBounds{cfg.Workers, cfg.Workers},
 		bigEntries:  cfg.Commands,
+		keep:        e.keeps(),
+		newQueue:    cfg.newQueue,
 	}
 	if cfg.Lockdown {
 		ringCfg.lockdown = fileOps
@@ -205,7 +210,7 @@ func (e *Executor) RegisterFiles(fds ...int) error {
 	for i, fd := range fds {
 		list[i] = int32(fd)
 	}
-	return e.t.ring.registerFiles(list)
+	return e.t.q.registerFiles(list)
 }
 
 func (e *Executor) isClosed() bool {
@@ -234,7 +239,6 @@ func (e *Executor) loop(t *thread) {
 	executors.Add(1)
 	defer e.end()
 	if e.keeps() {
-		t.keep = true
 		addProcessors(1)
 		defer addProcessors(-1)
 	}

@@ -192,10 +192,10 @@ func TestWhatIsReadyGoesOutWithOneEnter(t *testing.T) {
 		for range tasks {
 			task.Spawn(func(*Task) {
 				if before == 0 {
-					before = e.t.ring.enters
+					before = e.t.q.(*ring).enters
 				}
 				f.ReadAt(context.Background(), make([]byte, 10), 0)
-				after = e.t.ring.enters
+				after = e.t.q.(*ring).enters
 			})
 		}
 	})

@@ -68,12 +68,18 @@ type fakeFile struct {
 
 var _ queue = (*fakeRing)(nil)
 
-func newFakeRing(t testing.TB, efd int, seed uint64, f faults, files map[int32]*fakeFile) *fakeRing {
-	r := &fakeRing{t: t, efd: efd, faults: f, files: files, rng: rand.New(rand.NewPCG(seed, 7)), cqSize: 8}
+func newFakeRing(t testing.TB, seed uint64, f faults, files map[int32]*fakeFile) *fakeRing {
+	r := &fakeRing{t: t, efd: -1, faults: f, files: files, rng: rand.New(rand.NewPCG(seed, 7)), cqSize: 8}
 	// Ends when the ring is closed; close awaits it.
 	r.worker.Go(r.complete)
 	return r
 }
+
+func (r *fakeRing) registerEventfd(efd int) error { r.efd = efd; return nil }
+
+func (r *fakeRing) registerFiles([]int32) error { return nil }
+
+func (r *fakeRing) enable(ringConfig) error { return nil }
 
 // chance is true n times of 1000. The caller holds mu.
 func (r *fakeRing) chance(n int) bool { return r.rng.IntN(1000) < n }

@@ -4,16 +4,17 @@ package reactor
 // would block on them, so every operation goes to io-wq at once (IOSQE_ASYNC).
 // io-wq hangs on the submitting thread, so one thread for all of them makes the
 // number of workers a bound; a hung backing fills them and touches nothing else.
-func newLane(workers int, limits []*Limits, lockdown []Opcode) (*thread, error) {
-	cfg := ringConfig{
+func newLane(cfg Config, limits []*Limits, lockdown []Opcode) (*thread, error) {
+	ringCfg := ringConfig{
 		entries:     256,
 		completions: 8192,
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
-		workers:     laneWorkers(workers),
+		workers:     laneWorkers(cfg.Workers),
 		lockdown:    lockdown,
+		newQueue:    cfg.newQueue,
 	}
-	return startThread(cfg, limits,
+	return startThread(ringCfg, limits,
 		func(t *thread) error { t.async = true; return nil },
 		func(t *thread) {
 			for tries := 0; !t.turn(0, &tries); {

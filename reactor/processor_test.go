@@ -55,7 +55,7 @@ func TestKeptProcessorIsAnExtraOne(t *testing.T) {
 func TestIdleExecutorGivesItsProcessorUp(t *testing.T) {
 	e := newTestExecutor(t, ExecutorConfig{KeepProcessor: true})
 	enters := func() (n uint64) {
-		spawn(t, e, func(*Task) { n = e.t.ring.enters })
+		spawn(t, e, func(*Task) { n = e.t.q.(*ring).enters })
 		run(t, e)
 		return n
 	}

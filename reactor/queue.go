@@ -18,11 +18,22 @@ type completion struct {
 }
 
 // queue is a ring as the rest of the package sees it: [ring] is the kernel's,
-// tests have one that fails in every way a kernel might.
+// tests have one that fails in every way a kernel might. [ringConfig.open] makes
+// it, and nothing is registered any more once it was enabled.
 //
 // The submission side (next, enter) and the completion side (peek, overflowed)
 // may each be used by one goroutine at a time; the two sides are independent.
 type queue interface {
+	// registerEventfd makes the queue signal efd for each completion while
+	// notify is on.
+	registerEventfd(efd int) error
+
+	// registerFiles makes fds usable as fixed files by their index.
+	registerFiles(fds []int32) error
+
+	// enable starts a queue that was made with cfg.
+	enable(cfg ringConfig) error
+
 	// next returns a zeroed entry that the following enter submits, or nil
 	// when the submission queue is full.
 	next() *sqe

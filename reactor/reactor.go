@@ -57,7 +57,7 @@ type Config struct {
 	Lockdown bool
 
 	// newQueue replaces the kernel's rings in tests.
-	newQueue func(efd int) (queue, error)
+	newQueue func(ringConfig) (queue, error)
 
 	// spin replaces spinAfterProgress in benchmarks; negative: none.
 	spin time.Duration
@@ -166,9 +166,6 @@ func (r *Reactor) addRing(efd int) error {
 }
 
 func (r *Reactor) newQueue(efd int) (queue, error) {
-	if r.cfg.newQueue != nil {
-		return r.cfg.newQueue(efd)
-	}
 	cfg := ringConfig{
 		entries:     64,
 		completions: 1024,
@@ -176,8 +173,9 @@ func (r *Reactor) newQueue(efd int) (queue, error) {
 		optional:    sys.IORING_SETUP_COOP_TASKRUN,
 		workers:     workerBounds{r.cfg.RingWorkers, r.cfg.RingWorkers},
 		lockdown:    r.lockdown(),
+		newQueue:    r.cfg.newQueue,
 	}
-	q, err := newRing(cfg)
+	q, err := cfg.open()
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +198,7 @@ func (r *Reactor) slowLane() (*thread, error) {
 		return nil, ErrClosed
 	}
 	if r.lane == nil {
-		lane, err := newLane(r.cfg.Workers, []*Limits{r.slow, r.limits}, r.lockdown())
+		lane, err := newLane(r.cfg, []*Limits{r.slow, r.limits}, r.lockdown())
 		if err != nil {
 			return nil, err
 		}

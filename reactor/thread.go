@@ -18,8 +18,7 @@ const wakeTag = uint64(1)<<32 - 2
 // put operations into the driver's backlog and wake it.
 type thread struct {
 	*driver
-	ring *ring
-	efd  int // eventfd that ends a sleep in enter
+	efd int // eventfd that ends a sleep in enter
 
 	// asleep: in enter, waiting, or about to. Who brings something new and
 	// finds it set clears it and signals efd.
@@ -29,10 +28,6 @@ type thread struct {
 	// What else the thread has to do beside its operations, if not nil: ready
 	// reports whether it must not sleep, live whether it must not end.
 	ready, live func() bool
-
-	// keep: the thread keeps its place in Go's scheduler while it is in enter,
-	// as long as there is something to do; see ExecutorConfig.KeepProcessor.
-	keep bool
 
 	counter [8]byte // what that read fills
 	ended   chan struct{}
@@ -59,7 +54,7 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 				return
 			}
 		}
-		if err := t.ring.enable(cfg); err != nil {
+		if err := t.q.enable(cfg); err != nil {
 			started <- err
 			return
 		}
@@ -74,23 +69,23 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 }
 
 func (t *thread) open(cfg ringConfig, limits []*Limits) error {
-	var err error
-	if t.ring, err = newRing(cfg); err != nil {
+	cfg.thread = true
+	q, err := cfg.open()
+	if err != nil {
 		return err
 	}
 	if t.efd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
-		t.ring.close()
+		q.close()
 		return newSetupError("eventfd", err)
 	}
-	_ = t.ring.registerRing() // a gain of some ns since 5.18, nothing hangs on it
-	t.driver = newDriver(t.ring, limits...)
+	t.driver = newDriver(q, limits...)
 	t.driver.onTag = t.tagged
 	t.driver.kick = func(*driver) { t.wakeUp() }
 	return nil
 }
 
 func (t *thread) close() {
-	t.ring.close()
+	t.q.close()
 	unix.Close(t.efd)
 }
 
@@ -170,11 +165,8 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 	}
 	t.unlockAndWake()
 	errno := syscall.Errno(0)
-	if n := 0; wait > 0 || t.ring.queued() > 0 || t.ring.needsFlush() {
-		n, errno = t.ring.enter(wait, timeout)
-		if t.keep && wait > 0 {
-			t.ring.untold = errno == 0 // else Go wants the thread, or it is idle
-		}
+	if n := 0; wait > 0 || t.q.queued() > 0 || t.q.needsFlush() {
+		n, errno = t.q.enter(wait, timeout)
 		t.mu.Lock()
 		t.consume(n)
 	} else {
@@ -212,7 +204,7 @@ func (t *thread) sleep(wait bool, timeout time.Duration) {
 func (t *thread) push() {
 	t.fill()
 	t.mu.Unlock()
-	n, errno := t.ring.enter(0, 0)
+	n, errno := t.q.enter(0, 0)
 	if errno != 0 {
 		t.failed(errno, 0) // what was not taken goes out with the next turn
 	}
@@ -223,7 +215,7 @@ func (t *thread) push() {
 
 // arming puts the read of the eventfd into the submission queue. The caller holds mu.
 func (t *thread) arming() {
-	e := t.ring.next()
+	e := t.q.next()
 	if e == nil {
 		return // the next turn has room
 	}

@@ -13,7 +13,7 @@ import (
 // fail with its errno and the thread still ends when it is told to.
 func TestThreadOutlivesItsRing(t *testing.T) {
 	th, err := startThread(ringConfig{entries: 8, completions: 64, workers: workerBounds{1, 1}}, nil,
-		func(t *thread) error { t.ring.enterFD, t.ring.enterFlags = -1, 0; return nil },
+		func(t *thread) error { r := t.q.(*ring); r.enterFD, r.enterFlags = -1, 0; return nil },
 		func(t *thread) {
 			for tries := 0; !t.turn(0, &tries); {
 			}
