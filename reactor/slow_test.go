@@ -19,6 +19,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// slowfsDir is where buildSlowfs has put it, for TestMain to remove.
+var slowfsDir string
+
+// buildSlowfs builds test/slowfs, once for all tests, and returns the program's path.
+var buildSlowfs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "slowfs")
+	if err != nil {
+		return "", err
+	}
+	slowfsDir = dir
+	bin := filepath.Join(dir, "slowfs")
+	if out, err := exec.Command("go", "build", "-o", bin, "../test/slowfs").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build slowfs: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if slowfsDir != "" {
+		os.RemoveAll(slowfsDir)
+	}
+	os.Exit(code)
+}
+
 // slowBacking mounts test/slowfs on a new directory that holds one file of size
 // bytes, and returns the file's path and a function that commands the mount.
 // The mount is a process of its own: one of ours would wait for itself.
@@ -30,11 +55,12 @@ func slowBacking(t *testing.T, size int) (path string, command func(string)) {
 		}
 		t.Fatal("needs /dev/fuse and root")
 	}
-	dir := t.TempDir()
-	bin, source, mnt := filepath.Join(dir, "slowfs"), filepath.Join(dir, "source"), filepath.Join(dir, "mnt")
-	if out, err := exec.Command("go", "build", "-o", bin, "../test/slowfs").CombinedOutput(); err != nil {
-		t.Fatalf("build slowfs: %v\n%s", err, out)
+	bin, err := buildSlowfs()
+	if err != nil {
+		t.Fatal(err)
 	}
+	dir := t.TempDir()
+	source, mnt := filepath.Join(dir, "source"), filepath.Join(dir, "mnt")
 	for _, d := range []string{source, mnt} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
