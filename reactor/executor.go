@@ -45,7 +45,8 @@ type ExecutorConfig struct {
 	// nil: [Executor.Run] returns the panics.
 	Panicked func(*PanicError)
 
-	// Setup runs on the executor's thread before anything else does there.
+	// Setup runs on the executor's thread before anything else does there. If
+	// it ends by runtime.Goexit there is no executor either.
 	Setup func(*Executor) error
 
 	// newQueue replaces the kernel's ring in tests.

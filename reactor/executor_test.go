@@ -73,6 +73,23 @@ func TestRunReturnsWhenAllTasksAreOver(t *testing.T) {
 	run(t, e) // with none
 }
 
+// A Setup that ends its goroutine, as FailNow of a test does, leaves NewExecutor
+// with an error and nothing behind. It waited for ever.
+func TestSetupThatExits(t *testing.T) {
+	goroutines, fds := runtime.NumGoroutine(), countFDs(t)
+	_, err := NewExecutor(ExecutorConfig{Setup: func(*Executor) error {
+		runtime.Goexit()
+		return nil
+	}})
+	if err == nil {
+		t.Error("no error")
+	}
+	goroutinesSettle(t, goroutines)
+	if n := countFDs(t); n != fds {
+		t.Errorf("%d descriptors, %d before", n, fds)
+	}
+}
+
 func TestTasksShareOneThread(t *testing.T) {
 	e := newTestExecutor(t, ExecutorConfig{})
 	r := newTestReactor(t, Config{})

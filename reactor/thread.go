@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +43,7 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 	// The goroutine ends when the driver is drained (stopAll); close awaits it.
 	go func() {
 		defer close(t.ended)
+		defer close(started)
 		runtime.LockOSThread() // for life: io-wq and SINGLE_ISSUER hang on the thread
 		if err := t.open(cfg, limits); err != nil {
 			started <- err
@@ -61,12 +63,20 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 		started <- nil
 		loop(t)
 	}()
-	if err := <-started; err != nil {
+	err, told := <-started
+	if !told {
+		err = errSetupExited
+	}
+	if err != nil {
 		<-t.ended
 		return nil, err
 	}
 	return t, nil
 }
+
+// errSetupExited is why there is no thread when setup has called runtime.Goexit,
+// as those of tests do in FailNow.
+var errSetupExited = errors.New("reactor: setup has ended its goroutine")
 
 func (t *thread) open(cfg ringConfig, limits []*Limits) error {
 	cfg.thread = true
