@@ -11,6 +11,7 @@ import (
 type Command struct {
 	e        *Executor
 	index    uint32
+	gen      uint32 // of its next completion, so that an earlier one finds nobody
 	done     func(res int32)
 	inFlight bool
 	linked   bool // to a read that is not over
@@ -53,31 +54,44 @@ func (c *Command) prepare(entry *sqe, file int, op uint32, addr uintptr, length 
 	c.inFlight = true
 	entry.PrepOperation(sys.IORING_OP_URING_CMD, int32(file), uint64(addr), length, uint64(op))
 	entry.SetFlags(sys.IOSQE_FLAGS_FIXED_FILE)
-	entry.SetUserData(commandTag | uint64(c.index))
-	c.e.t.filled = append(c.e.t.filled, nil)
+	entry.SetUserData(c.userData())
+	c.e.t.filled = append(c.e.t.filled, c.userData())
 }
+
+func (c *Command) userData() uint64 { return uint64(c.gen)<<32 | commandTag | uint64(c.index) }
 
 // tagged notes the completion of a command, or of the thread's own entry. The
 // caller holds the driver's mutex.
-func (e *Executor) tagged(c completion) {
-	if c.userData&commandTag != 0 && c.userData>>32 == 0 && int(c.userData&^commandTag) < len(e.commands) {
-		if cmd := e.commands[c.userData&^commandTag]; cmd.linked {
-			// Its read came short, and the kernel has dropped it.
-			cmd.linked, cmd.inFlight = false, false
-			return
-		}
-		e.arrived = append(e.arrived, c)
-		return
+func (e *Executor) tagged(c completion) bool {
+	index := uint32(c.userData) &^ uint32(commandTag)
+	if int(index) >= len(e.commands) {
+		return e.t.tagged(c)
 	}
-	e.t.tagged(c)
+	cmd := e.commands[index]
+	if !cmd.inFlight || cmd.userData() != c.userData {
+		return false
+	}
+	cmd.gen++
+	if cmd.linked { // its transfer came short, and the kernel has dropped it
+		cmd.linked, cmd.inFlight = false, false
+	} else {
+		e.arrived = append(e.arrived, arrival{cmd, c.res})
+	}
+	return true
+}
+
+// arrival is the result of a command.
+type arrival struct {
+	command *Command
+	res     int32
 }
 
 // tellCommands passes the results of commands on.
 func (e *Executor) tellCommands() {
 	for i := 0; i < len(e.arrived); i++ {
-		c := e.commands[e.arrived[i].userData&^commandTag]
-		c.inFlight = false
-		c.done(e.arrived[i].res)
+		a := e.arrived[i]
+		a.command.inFlight = false
+		a.command.done(a.res)
 	}
 	e.arrived = e.arrived[:0]
 }

@@ -22,11 +22,7 @@ func (d *driver) reap() {
 func (d *driver) complete(c completion) {
 	index := uint32(c.userData)
 	if int(index) >= len(d.slots) {
-		switch {
-		case c.userData == cancelTag:
-		case d.onTag != nil:
-			d.onTag(c)
-		default:
+		if c.userData != cancelTag && (d.onTag == nil || !d.onTag(c)) {
 			d.counts.spurious++
 		}
 		return
@@ -80,7 +76,7 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	id := d.id(s)
 	w, buf := s.waker, s.buf
 	s.state = slotFree
-	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
+	s.op, s.waker, s.file, s.buf, s.follow = Op{}, nil, nil, nil, nil
 	s.next, d.free = d.free, s
 	if d.inFlight--; d.inFlight == 0 && d.live.Load() {
 		d.live.Store(false)

@@ -27,8 +27,8 @@ type driver struct {
 	kick func(*driver)
 
 	// onTag is called under mu for completions of the owner's own entries,
-	// which carry a tag instead of a slot.
-	onTag func(completion)
+	// which carry a tag instead of a slot. It reports whether it is of one.
+	onTag func(completion) bool
 
 	// live: something was left in flight by an owner that went away. It is for
 	// those who only want to know whether to look.
@@ -65,7 +65,7 @@ type driver struct {
 	inFlight int    // slots not free
 	held     int    // of these, detached: their caller is gone
 	backlog  slotList
-	filled   []*slot       // in the submission queue, oldest first; nil for a cancel
+	filled   []uint64      // user data of what is in the submission queue, oldest first
 	cancels  []uint64      // user data of operations to cancel
 	woken    []wakeup      // to be told once mu is released
 	notify   bool          // the ring's eventfd is on
@@ -153,12 +153,12 @@ func (d *driver) drive(c *call) (parked *call) {
 		d.reap()
 		d.fill()
 		queued := d.q.queued()
-		if queued == 0 && !d.q.needsFlush() {
+		if queued == 0 && !d.overflown() {
 			d.settle()
 		}
 		// Asked again after settle: what overflowed before the eventfd was on
 		// was not signalled either.
-		if queued == 0 && !d.q.needsFlush() {
+		if queued == 0 && !d.overflown() {
 			if c != nil && !c.done {
 				parked = d.park(c)
 			}
@@ -171,7 +171,9 @@ func (d *driver) drive(c *call) (parked *call) {
 		}
 		d.unlockAndWake()
 		if queued == 0 {
-			d.q.flush()
+			if errno := d.q.flush(); errno != 0 {
+				tries = d.failed(errno, tries)
+			}
 			d.mu.Lock()
 			continue
 		}
@@ -185,6 +187,10 @@ func (d *driver) drive(c *call) (parked *call) {
 		d.consume(n)
 	}
 }
+
+// overflown reports whether completions can be moved into the queue. The caller
+// owns the submission side and holds mu.
+func (d *driver) overflown() bool { return d.q.needsFlush() && d.broken == 0 }
 
 // park leaves the operation of c to whoever reaps it. The caller owns the
 // submission side and holds mu.
@@ -228,6 +234,10 @@ func (d *driver) fill() {
 	if d.work.Load() { // a store costs more
 		d.work.Store(false)
 	}
+	if d.broken != 0 {
+		d.giveUp()
+		return
+	}
 	for len(d.cancels) > 0 {
 		e := d.q.next()
 		if e == nil {
@@ -236,9 +246,9 @@ func (d *driver) fill() {
 		e.PrepOperation(sys.IORING_OP_ASYNC_CANCEL, -1, d.cancels[0], 0, 0)
 		e.SetUserData(cancelTag)
 		d.cancels = d.cancels[1:]
-		d.filled = append(d.filled, nil)
+		d.filled = append(d.filled, cancelTag)
 	}
-	for d.backlog.head != nil && d.broken == 0 {
+	for d.backlog.head != nil {
 		e := d.q.next()
 		if e == nil {
 			return
@@ -248,7 +258,19 @@ func (d *driver) fill() {
 		d.send(s, e)
 		d.counts.submitted++
 	}
-	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() { // broken
+}
+
+// giveUp ends, with the reason, all that a broken ring has not taken, so that it
+// never runs. What the kernel has is awaited as ever. The caller owns the
+// submission side and holds mu.
+func (d *driver) giveUp() {
+	d.cancels = d.cancels[:0]
+	d.q.discard()
+	for _, userData := range d.filled {
+		d.complete(completion{userData: userData, res: -int32(d.broken)})
+	}
+	d.filled = d.filled[:0]
+	for s := d.backlog.pop(); s != nil; s = d.backlog.pop() {
 		d.finish(s, s.done, d.broken)
 	}
 }
@@ -263,7 +285,7 @@ func (d *driver) send(s *slot, e *sqe) {
 		e.SetPersonality(d.user)
 	}
 	e.SetUserData(s.userData())
-	d.filled = append(d.filled, s)
+	d.filled = append(d.filled, s.userData())
 	if next != nil {
 		d.link(s, e, next)
 	}
@@ -274,31 +296,25 @@ func (d *driver) send(s *slot, e *sqe) {
 const maxEnterDelay = time.Millisecond
 
 // failed handles an enter that took nothing, by the errors that
-// io_uring_enter(2) lists, and returns the number of failures in a row.
+// io_uring_enter(2) lists, and returns the number of failures in a row. The
+// manual does without ENOMEM: a thread's first enter of a ring allocates
+// (io_uring_add_tctx_node).
 func (d *driver) failed(errno syscall.Errno, tries int) int {
 	switch errno {
 	case syscall.EINTR, syscall.ETIME:
 		return tries // a signal, or the end of a wait
-	case 0, syscall.EAGAIN: // no memory for the request just now
+	case 0, syscall.EAGAIN, syscall.ENOMEM: // no memory just now
 	case syscall.EBUSY, syscall.EBADR:
 		// Completions wait for room in the completion queue (EBADR: some were
 		// dropped, which FEAT_NODROP excludes): let the kernel move them in.
 		d.q.flush()
 	default:
 		// EBADF, EBADFD, EEXIST, EFAULT, EINVAL, ENXIO, EOPNOTSUPP,
-		// EOWNERDEAD: the ring is not usable. What it did not take must not
-		// run later.
+		// EOWNERDEAD: the ring is not usable. The next fill gives up.
 		d.mu.Lock()
 		d.broken = errno
 		d.shut.Store(true)
-		d.q.discard()
-		for _, s := range d.filled {
-			if s != nil {
-				d.finish(s, s.done, errno)
-			}
-		}
-		d.filled = d.filled[:0]
-		d.unlockAndWake()
+		d.mu.Unlock()
 		return 0
 	}
 	if tries > 3 {
@@ -310,9 +326,10 @@ func (d *driver) failed(errno syscall.Errno, tries int) int {
 // consume forgets the n oldest entries of the submission queue, which the
 // kernel has taken. The caller holds mu.
 func (d *driver) consume(n int) {
-	rest := copy(d.filled, d.filled[n:])
-	clear(d.filled[rest:])
-	d.filled = d.filled[:rest]
+	if 0 < n && n < len(d.filled) {
+		d.unlink(d.filled[n-1])
+	}
+	d.filled = d.filled[:copy(d.filled, d.filled[n:])]
 }
 
 // unmap gives the ring back. The caller owns the submission side, and nothing

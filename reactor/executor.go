@@ -83,9 +83,9 @@ type Executor struct {
 	pending  int // of batch and starting, not yet resumed
 	sleepers sleepers
 	commands []*Command
-	arrived  []completion // of commands, to be told
-	leaving  bool         // the loop is over
-	served   []*Reactor   // whose statistics count this executor's operations
+	arrived  []arrival  // to be told
+	leaving  bool       // the loop is over
+	served   []*Reactor // whose statistics count this executor's operations
 
 	// mu guards everything below. It is a leaf: any lock may be held when it
 	// is taken.

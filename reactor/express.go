@@ -107,7 +107,7 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 	}
 	d.mu.Lock()
 	d.enlistOwn(s, op, f)
-	d.filled = append(d.filled, s) // drive enters again, and heeds the errno
+	d.filled = append(d.filled, userData) // drive enters again, and heeds the errno
 	return false
 }
 

@@ -16,6 +16,7 @@ type follow struct {
 	buf     *byte
 	overlay int
 	fill    func(n int, area *[80]byte)
+	entry   *sqe // of the command, until the kernel has taken it
 	sent    bool // the transfer is done and the kernel has the command
 }
 
@@ -77,9 +78,27 @@ func (d *driver) follower(s *slot) *sqe {
 func (d *driver) link(s *slot, e, next *sqe) {
 	w := s.follow
 	e.SetFlags(sys.IOSQE_FLAGS_IO_LINK)
+	w.entry = next
 	w.command.linked = true
 	w.command.prepare(next, w.file, w.op, 0, 0)
 	w.fill(len(s.op.Buf), d.q.command(next))
+}
+
+// unlink withdraws the command behind the transfer with that user data, if there
+// is one: the kernel has taken the transfer alone, for want of memory, and the
+// command would run as an entry of its own, whatever becomes of the transfer. In
+// its place goes an entry that does nothing. The caller holds mu.
+func (d *driver) unlink(userData uint64) {
+	index := int(uint32(userData))
+	if index >= len(d.slots) || d.slots[index].follow == nil {
+		return
+	}
+	s := d.slots[index]
+	s.follow.entry.Reset()
+	s.follow.entry.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
+	s.follow.entry.SetUserData(s.follow.command.userData())
+	s.putBack()
+	s.follow = nil
 }
 
 // setAside has the write in s take its first bytes from a copy, for fill to put
@@ -100,9 +119,16 @@ func (s *slot) settleFollow(res int32) {
 	case s.op.Code == OpRead:
 		s.file.short.Store(shortReads)
 	default:
-		copy(s.op.Buf, s.aside)
+		s.putBack()
 	}
 	s.follow = nil
+}
+
+// putBack undoes what fill has done to the data of the write in s.
+func (s *slot) putBack() {
+	if s.op.writes() {
+		copy(s.op.Buf, s.aside)
+	}
 }
 
 // PassOn says that whoever reads the file hands the data on as it is, and that

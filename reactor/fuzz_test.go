@@ -109,24 +109,22 @@ func FuzzOperations(f *testing.F) {
 		profile := faults{enterError: in.next(), enterShort: in.next(), late: 3 * in.next(), short: 2 * in.next(),
 			again: in.next(), fail: in.next() / 4, spurious: in.next(), deaf: in.next()}
 		const regions, region = 8, 512
-		r, file, backing := fakeReactor(t, seed, profile, regions*region, Config{})
+		s := newFakes(t, byRings, seed, profile, regions*region, Config{})
 		model := make([]byte, regions*region)
 		var inFlight [regions]*modelOp
 		for len(in) > 0 {
 			at := in.next() % regions
 			inFlight[at].check(t, model)
-			inFlight[at] = startModelOp(t, r, file, &in, at*region, region)
+			inFlight[at] = startModelOp(t, s.r, s.file, &in, at*region, region)
 		}
 		for _, op := range inFlight {
 			op.check(t, model)
 		}
-		if s := r.Stats(); s.InFlight != 0 || s.InFlightBytes != 0 || s.Held != 0 {
-			t.Errorf("left over: %+v", s)
+		if stats := s.r.Stats(); stats.InFlight != 0 || stats.InFlightBytes != 0 || stats.Held != 0 {
+			t.Errorf("left over: %+v", stats)
 		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-		if !bytes.Equal(backing.data, model) {
+		s.close()
+		if !bytes.Equal(s.backing.data, model) {
 			t.Error("the file is not what was written")
 		}
 	})

@@ -45,7 +45,8 @@ type queue interface {
 	// enter submits every entry taken from next and waits for at least wait
 	// completions, at most timeout if that is positive. It returns how many
 	// entries the kernel took; those it did not take stay queued. ETIME
-	// means that the timeout ended the wait.
+	// means that the timeout ended the wait. If needsFlush it does what
+	// flush does on the way.
 	enter(wait uint32, timeout time.Duration) (int, syscall.Errno)
 
 	// flush moves completions that did not fit into the completion queue,

@@ -201,7 +201,7 @@ func (r *ring) enter(wait uint32, timeout time.Duration) (int, syscall.Errno) {
 	r.enters++
 	*r.sq.tail = r.sq.localTail // read inside the system call, by this thread
 	flags := r.enterFlags
-	if wait > 0 || r.flags&setupDeferTaskrun != 0 {
+	if wait > 0 || r.flags&setupDeferTaskrun != 0 || r.needsFlush() {
 		flags |= sys.IORING_ENTER_FLAGS_GETEVENTS
 	}
 	call := syscall.Syscall6

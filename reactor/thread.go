@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wakeTag marks the completion of the read of a thread's eventfd.
+// wakeTag is the lower half of the user data of the read of a thread's eventfd.
 const wakeTag = uint64(1)<<32 - 2
 
 // thread drives a ring from one locked OS thread, which alone enters it. Others
@@ -24,7 +24,10 @@ type thread struct {
 	// asleep: in enter, waiting, or about to. Who brings something new and
 	// finds it set clears it and signals efd.
 	asleep atomic.Bool
-	armed  bool // the read of efd is in flight; guarded by the driver's mutex
+
+	// The read of efd; guarded by the driver's mutex.
+	armed bool   // in flight
+	gen   uint32 // of its next completion, so that an earlier one finds nobody
 
 	// What else the thread has to do beside its operations, if not nil: ready
 	// reports whether it must not sleep, live whether it must not end.
@@ -99,11 +102,16 @@ func (t *thread) close() {
 	unix.Close(t.efd)
 }
 
+func (t *thread) userData() uint64 { return uint64(t.gen)<<32 | wakeTag }
+
 // tagged handles the completion of the eventfd's read. The caller holds mu.
-func (t *thread) tagged(c completion) {
-	if c.userData == wakeTag {
-		t.armed = false
+func (t *thread) tagged(c completion) bool {
+	if !t.armed || c.userData != t.userData() {
+		return false
 	}
+	t.gen++
+	t.armed = false
+	return true
 }
 
 // wakeUp gets the thread out of its sleep, if it sleeps.
@@ -151,12 +159,12 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 	t.fill()
 	done := t.closing && t.inFlight == 0 && (t.live == nil || !t.live())
 	switch {
-	case done && !t.armed:
+	case done && (!t.armed || t.broken != 0): // a broken ring's read ends with the ring
 		t.unlockAndWake()
 		return true
 	case done: // the read of the eventfd has to end too
 		t.signal()
-	case !t.armed:
+	case !t.armed && t.broken == 0:
 		t.arming()
 	}
 	wait := uint32(0)
@@ -168,9 +176,11 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 		}
 	}
 	if t.broken != 0 {
-		t.armed = false // its read was taken out of the ring with the others
 		t.unlockAndWake()
-		t.sleep(wait > 0, timeout)
+		if wait > 0 {
+			t.doze(timeout)
+		}
+		t.asleep.Store(false)
 		return false
 	}
 	t.unlockAndWake()
@@ -193,20 +203,19 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 	return false
 }
 
-// sleep is the waiting part of turn for a thread whose ring takes nothing more:
-// what comes fails at once, and the rest goes on.
-func (t *thread) sleep(wait bool, timeout time.Duration) {
-	defer t.asleep.Store(false)
-	if !wait {
-		return
-	}
-	ms := -1
+// brokenPause is how often a thread whose ring cannot be entered looks for what is
+// new, as nothing tells it.
+const brokenPause = time.Millisecond
+
+// doze is the waiting part of turn for a thread whose ring is broken: what comes
+// fails, and the rest goes on. A wait for efd would not do, as the ring may still
+// be reading that.
+func (t *thread) doze(timeout time.Duration) {
+	pause := brokenPause
 	if timeout > 0 {
-		ms = int(timeout/time.Millisecond) + 1
+		pause = min(pause, timeout)
 	}
-	if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(t.efd), Events: unix.POLLIN}}, ms); n > 0 {
-		unix.Read(t.efd, t.counter[:])
-	}
+	time.Sleep(pause)
 }
 
 // push submits what is queued and reaps, without waiting. It runs on the
@@ -230,8 +239,8 @@ func (t *thread) arming() {
 		return // the next turn has room
 	}
 	prepareRead(e, t.efd, t.counter[:])
-	e.SetUserData(wakeTag)
-	t.filled = append(t.filled, nil)
+	e.SetUserData(t.userData())
+	t.filled = append(t.filled, t.userData())
 	t.armed = true
 }
 

@@ -9,6 +9,41 @@ import (
 	"time"
 )
 
+// TestEnterMovesOverflowIn: a thread that always has something to do never waits,
+// and must get its completions all the same. Rings of kernels before 6.1 have no
+// DEFER_TASKRUN, with which every enter would see to that.
+func TestEnterMovesOverflowIn(t *testing.T) {
+	cfg := ringConfig{entries: 8, completions: 8, workers: workerBounds{1, 1}}
+	r, err := newRing(cfg)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer r.close()
+	const n = 24 // three times what the completion queue holds
+	for range n {
+		e := r.next()
+		e.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
+		if _, errno := r.enter(0, 0); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	if !r.needsFlush() {
+		t.Fatal("nothing has overflowed")
+	}
+	got := 0
+	for range n {
+		for _, ok := r.peek(); ok; _, ok = r.peek() {
+			got++
+		}
+		if _, errno := r.enter(0, 0); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	if got != n || r.needsFlush() {
+		t.Errorf("%d completions of %d", got, n)
+	}
+}
+
 // TestThreadOutlivesItsRing: where the kernel refuses every enter, operations
 // fail with its errno and the thread still ends when it is told to.
 func TestThreadOutlivesItsRing(t *testing.T) {
