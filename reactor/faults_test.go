@@ -291,6 +291,77 @@ func TestBrokenRingFailsItsOperations(t *testing.T) {
 	})
 }
 
+// As long as a ring works the broken ones are left alone; when all are broken
+// operations fail at once, each with its ring's reason.
+func TestOperationsKeepToWholeRings(t *testing.T) {
+	s := newFakes(t, byRings, 1, faults{}, 4096, Config{})
+	read := func() error {
+		var failed [10]error
+		for i := range failed { // at once: there is a queue for the rings
+			s.call(func() {
+				n, err := s.file.ReadAt(context.Background(), make([]byte, 4096), 0)
+				if failed[i] = err; err == nil && n != 4096 {
+					t.Errorf("read %d bytes", n)
+				}
+			})
+		}
+		s.wait()
+		return errors.Join(failed[:]...)
+	}
+	for i, q := range s.rings {
+		if err := read(); err != nil {
+			t.Errorf("with %d broken rings of %d: %v", i, len(s.rings), err)
+		}
+		q.refuse(syscall.EOPNOTSUPP)
+		for !s.r.rings[i].shut.Load() {
+			read()
+		}
+	}
+	for range 3 {
+		if err := read(); !errors.Is(err, syscall.EOPNOTSUPP) {
+			t.Errorf("with all rings broken: %v", err)
+		}
+	}
+	s.close()
+}
+
+// Who waits for a ring gets none that is broken, unless all are.
+func TestBrokenRingGoesToNobody(t *testing.T) {
+	s := newFakes(t, byRings, 1, faults{}, 16, Config{})
+	broken, whole := s.r.rings[:2], s.r.rings[2]
+	for _, d := range broken {
+		d.failed(syscall.EBADF, 0)
+	}
+	if !whole.take() {
+		t.Fatal("the ring is taken")
+	}
+	if d := s.r.tryAcquire(); d != nil {
+		t.Error("a broken ring was taken while the other was only busy")
+	}
+	got := make(chan *driver)
+	go func() { got <- s.r.acquire() }() // received below
+	for s.r.waiting.Load() == 0 {
+		runtime.Gosched()
+	}
+	for _, d := range broken {
+		if d.take() {
+			s.r.release(d)
+		}
+	}
+	if s.r.waiting.Load() == 0 {
+		t.Error("a broken ring was handed to who waits")
+	}
+	s.r.release(whole)
+	if d := <-got; d != whole {
+		t.Error("another ring was handed over")
+	}
+	whole.failed(syscall.EBADF, 0)
+	go func() { got <- s.r.acquire() }() // received below
+	s.r.release(<-got)
+	s.r.release(whole)
+	s.close()
+}
+
 // Completions that have overflowed on a ring that nobody can enter any more are
 // lost, but do not keep its owner.
 func TestOverflowOfABrokenRingHoldsNobody(t *testing.T) {

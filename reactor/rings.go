@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -26,23 +27,29 @@ func (r *Reactor) acquire() *driver {
 // tryAcquire prefers a ring with nothing in flight: its completions need no signal.
 func (r *Reactor) tryAcquire() *driver {
 	for _, d := range r.rings {
-		if !d.live.Load() && d.take() {
+		if !d.live.Load() && !d.shut.Load() && d.take() {
 			return d
 		}
 	}
 	for _, d := range r.rings {
-		if d.take() {
+		if r.useful(d) && d.take() {
 			return d
 		}
 	}
 	return nil
 }
 
+// useful reports whether an operation may go to d: to one that is shut only when
+// all are, to be told why.
+func (r *Reactor) useful(d *driver) bool {
+	return !d.shut.Load() || !slices.ContainsFunc(r.rings, func(d *driver) bool { return !d.shut.Load() })
+}
+
 // release gives the submission side up, to the caller that waits longest if one
 // does, and sees to work that was left while it was held.
 func (r *Reactor) release(d *driver) {
 	for {
-		if r.waiting.Load() > 0 {
+		if r.waiting.Load() > 0 && r.useful(d) {
 			if c := r.nextWaiter(); c != nil {
 				c.ring <- d
 				return
@@ -56,7 +63,7 @@ func (r *Reactor) release(d *driver) {
 			}
 			d.mu.Lock()
 			d.drive(nil)
-		case r.waiting.Load() > 0:
+		case r.waiting.Load() > 0 && r.useful(d):
 			if !d.take() {
 				return
 			}
