@@ -73,7 +73,7 @@ func newCarrier(t *testing.T, s *fakes, d *device, seed uint64, id int) *carrier
 }
 
 // one makes a transfer and its command, and returns what each says.
-func (c *carrier) one() (err error, res int32) {
+func (c *carrier) one() (res int32, err error) {
 	off := c.rng.IntN(carried - 2*len(reply))
 	p := make([]byte, 1+c.rng.IntN(carried-off))
 	write := c.rng.IntN(2) == 0
@@ -131,7 +131,7 @@ func (c *carrier) one() (err error, res int32) {
 	for uint32(number) != uint32(len(c.results)) {
 		c.task.Park()
 	}
-	return err, c.results[len(c.results)-1]
+	return c.results[len(c.results)-1], err
 }
 
 // newCarriers starts that many tasks on an executor with a fake ring.
@@ -166,7 +166,7 @@ func TestCommandsFollowOnAnyRing(t *testing.T) {
 				sent := 0
 				s, d := newCarriers(t, 20, seed, f, func(c *carrier) {
 					for range 40 {
-						if err, res := c.one(); res != 0 || err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EAGAIN) {
+						if res, err := c.one(); res != 0 || err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EAGAIN) {
 							t.Errorf("ended with %v, the command with %d", err, res)
 						}
 					}
@@ -197,7 +197,7 @@ func TestCommandsOfABrokenRingEnd(t *testing.T) {
 		s, _ := newCarriers(t, 20, seed, faults{fatal: 15, late: 600, enterShort: 300}, func(c *carrier) {
 			for n := 0; n < 3; { // three more that fail
 				number := uint64(c.id)<<32 | uint64(len(c.results)+1)
-				err, res := c.one()
+				res, err := c.one()
 				broken := res == -int32(syscall.EBADF)
 				if done := c.d.times(number); (res == 0) != (done == 1) || !broken && res != 0 {
 					t.Errorf("result %d of a command that was carried out %d times", res, done)

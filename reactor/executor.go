@@ -373,7 +373,7 @@ func (e *Executor) newTask(fn func(*Task)) *Task {
 	} else {
 		task = newTask(e)
 	}
-	task.fn = fn
+	task.fn, task.follow = fn, follow{} // one that panicked may have left a command
 	e.mu.Lock()
 	task.permit = e.closed
 	task.place, e.active = len(e.active), append(e.active, task)

@@ -3,7 +3,7 @@ package option
 import "github.com/uringfs/uringfs/mount"
 
 var cachingWords = []*Option{
-	{Name: "attr_timeout", Arg: "SECONDS", Group: Caching, Help: "how long the kernel may keep attributes (default: 1)",
+	{Name: "attr_timeout", Arg: "SECONDS", Group: Caching, Help: "how long the kernel may keep attributes, and changes in SOURCE may take to show in open files (default: 1)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Tree.AttrTimeout, v) }},
 	{Name: "entry_timeout", Arg: "SECONDS", Group: Caching, Help: "how long the kernel may keep names (default: 1)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Tree.EntryTimeout, v) }},
