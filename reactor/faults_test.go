@@ -379,6 +379,29 @@ func TestOverflowOfABrokenRingHoldsNobody(t *testing.T) {
 	s.close()
 }
 
+// A thread that always has a task to run, and so never waits, gets what has
+// overflowed all the same.
+func TestBusyThreadGetsItsOverflow(t *testing.T) {
+	s := newFakes(t, byTasks, 1, faults{}, 16, Config{})
+	const reads = 30 // the completion queue holds 8
+	done := 0
+	for range reads {
+		s.call(func() {
+			if n, err := s.file.ReadAt(context.Background(), make([]byte, 16), 0); n != 16 || err != nil {
+				t.Error(n, err)
+			}
+			done++
+		})
+	}
+	s.call(func() {
+		for done < reads {
+			Current().Yield()
+		}
+	})
+	s.wait()
+	s.close()
+}
+
 // passing are the errnos of io_uring_enter after which it is tried again; after
 // any other the ring is given up.
 var passing = map[syscall.Errno]bool{
