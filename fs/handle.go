@@ -170,7 +170,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	c := callerOf(ctx)
 	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
 		if flags&syscall.O_TRUNC != 0 {
-			defer n.change(p.fd)()
+			defer n.change()()
 		}
 		kill := flags&syscall.O_TRUNC != 0 && c.killPriv()
 		errno = n.tree.block(func() syscall.Errno {
@@ -240,9 +240,9 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	if h.canAppend || h.node.setID.Load() {
 		return h.writeSlow(ctx, data, off)
 	}
-	if h.node.cache.handles.Load() > 0 {
-		h.node.beginChange(h.file.Fd())
-		defer h.node.endChange(h.file.Fd())
+	if h.node.isWatched() {
+		h.node.beginChange()
+		defer h.node.endChange()
 	}
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
@@ -253,7 +253,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 
 // writeSlow is Write for files that have or had O_APPEND or set-id bits.
 func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	defer h.node.change(h.file.Fd())()
+	defer h.node.change()()
 	c := callerOf(ctx)
 	if c.killPriv() {
 		h.node.tree.block(func() syscall.Errno {
@@ -304,7 +304,7 @@ var _ = (fusefs.FileAllocater)((*handle)(nil))
 
 func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
 	h.changed(ctx)
-	defer h.node.change(h.file.Fd())()
+	defer h.node.change()()
 	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
 }
 
@@ -403,7 +403,7 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 		return 0, syscall.EBADF
 	}
 	to.changed(ctx)
-	defer to.node.change(to.file.Fd())()
+	defer to.node.change()()
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
 		with := idsOnly // for the sake of quotas

@@ -72,10 +72,7 @@ func (t *Tree) lookAtAll() {
 	}
 	w.mu.Unlock()
 	for _, n := range nodes {
-		if p, errno := n.pin(); errno == 0 {
-			n.cache.look(n, p.fd)
-			p.release()
-		}
+		n.look()
 	}
 }
 
@@ -126,53 +123,67 @@ func (c *cacheState) record(st *unix.Stat_t) {
 }
 
 // look finds out whether somebody else has changed the file, unless the tree is
-// about to, and has the kernel drop what it has cached then. fd is any descriptor
-// of the file.
-func (c *cacheState) look(n *node, fd int) {
+// about to, and has the kernel drop what it has cached then.
+func (n *node) look() {
+	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changing == 0 {
-		c.lookLocked(n, fd)
+		n.lookLocked()
 	}
 }
 
-func (c *cacheState) lookLocked(n *node, fd int) {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return
-	}
-	if c.known && (c.size != st.Size || c.mtime != st.Mtim) {
+func (n *node) lookLocked() {
+	c := &n.cache
+	st, ok := n.fstat()
+	if ok && c.known && (c.size != st.Size || c.mtime != st.Mtim) {
 		n.dropCache()
 	}
-	c.record(&st)
+	if ok {
+		c.record(&st)
+	}
+}
+
+// fstat goes by the node's own descriptor: a handle may be closed once its last
+// write was answered, which can be before the daemon is done with it.
+func (n *node) fstat() (st unix.Stat_t, ok bool) {
+	p, errno := n.pin()
+	if errno != 0 {
+		return st, false
+	}
+	defer p.release()
+	return st, unix.Fstat(p.fd, &st) == nil
 }
 
 // change is for a change of the file's data that the tree makes: the function it
-// returns is to be called afterwards. fd is any descriptor of the file, open for
-// as long.
-func (n *node) change(fd int) (done func()) {
-	if n.cache.handles.Load() == 0 {
+// returns is to be called afterwards.
+func (n *node) change() (done func()) {
+	if !n.isWatched() {
 		return func() {}
 	}
-	n.beginChange(fd)
-	return func() { n.endChange(fd) }
+	n.beginChange()
+	return n.endChange
 }
 
-func (n *node) beginChange(fd int) {
+func (n *node) isWatched() bool { return n.cache.handles.Load() > 0 }
+
+func (n *node) beginChange() {
 	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changing++; c.changing == 1 {
-		c.lookLocked(n, fd)
+		n.lookLocked()
 	}
 }
 
-func (n *node) endChange(fd int) {
+func (n *node) endChange() {
 	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var st unix.Stat_t
-	if c.changing--; c.changing == 0 && unix.Fstat(fd, &st) == nil {
+	if c.changing--; c.changing > 0 {
+		return
+	}
+	if st, ok := n.fstat(); ok {
 		c.record(&st)
 	}
 }
