@@ -77,7 +77,7 @@ ends_with() {
 	await grep -q counters "$log" # it is past the SIGHUP, and serves
 	ls "$mnt"
 	unmount
-	script -qec "exec $URINGFS -f '$source' '$mnt'" /dev/null >"$log" 2>&1 </dev/null 3>&- &
+	script -qec "exec env --default-signal=HUP $URINGFS -f '$source' '$mnt'" /dev/null >"$log" 2>&1 </dev/null 3>&- &
 	local terminal=$!
 	await_daemon
 	kill -KILL $terminal
