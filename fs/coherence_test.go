@@ -33,6 +33,28 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
+// overwrite replaces a part of the file.
+func overwrite(t *testing.T, path, data string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(data), off)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+func sixBytes(t *testing.T, fd, off int) string {
+	t.Helper()
+	p := make([]byte, 6)
+	if _, err := unix.Pread(fd, p, int64(off)); err != nil {
+		t.Fatal(err)
+	}
+	return string(p)
+}
+
 // What is written at the source is read by the next open on the mount, though
 // the size is the same and attributes are cached; unless kernel_cache was asked
 // for. Without caches it is read at once.
@@ -78,13 +100,7 @@ func TestChangesBehindOpenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Munmap(mapped)
-		at := func(off int) string {
-			p := make([]byte, 6)
-			if _, err := unix.Pread(fd, p, int64(off)); err != nil {
-				t.Fatal(err)
-			}
-			return string(p)
-		}
+		at := func(off int) string { return sixBytes(t, fd, off) }
 		if at(8186) != "before" || string(mapped[8186:]) != "before" {
 			t.Fatal("not what was written")
 		}
@@ -92,14 +108,7 @@ func TestChangesBehindOpenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		copy(mapped[10:], "mapped")
-		behind, err := os.OpenFile(filepath.Join(source, "f"), os.O_WRONLY, 0)
-		if err == nil {
-			_, err = behind.WriteAt([]byte("behind"), 8186)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		behind.Close()
+		overwrite(t, filepath.Join(source, "f"), "behind", 8186)
 		waitFor(t, func() bool { return at(8186) == "behind" })
 		if got := string(mapped[8186:]); got != "behind" {
 			t.Errorf("%s: the mapping has %q", transport, got)
@@ -124,27 +133,14 @@ func TestChangesBehindBetweenWrites(t *testing.T) {
 	d := startMount(t, serveConfig{Source: source, Options: testOptions{AttrTimeout: time.Hour, EntryTimeout: time.Hour}}, nil)
 	fd := openRW(t, d.dir, "f", 0)
 	defer unix.Close(fd)
-	at := func(off int) string {
-		p := make([]byte, 6)
-		if _, err := unix.Pread(fd, p, int64(off)); err != nil {
-			t.Fatal(err)
-		}
-		return string(p)
-	}
+	at := func(off int) string { return sixBytes(t, fd, off) }
 	if got := at(8186); got != "before" {
 		t.Fatalf("read %q", got)
 	}
 	if _, err := unix.Pwrite(fd, []byte("first!"), 0); err != nil {
 		t.Fatal(err)
 	}
-	behind, err := os.OpenFile(filepath.Join(source, "f"), os.O_WRONLY, 0)
-	if err == nil {
-		_, err = behind.WriteAt([]byte("behind"), 8186)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	behind.Close()
+	overwrite(t, filepath.Join(source, "f"), "behind", 8186)
 	if _, err := unix.Pwrite(fd, []byte("second"), 100); err != nil {
 		t.Fatal(err)
 	}
