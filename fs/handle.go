@@ -159,7 +159,8 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return nil, 0, errno
 	}
 	defer p.release()
-	if flags&syscall.O_TRUNC != 0 && !n.tree.opts.WritebackCache && n.writers.Load() > 0 {
+	truncates := flags&syscall.O_TRUNC != 0
+	if truncates && !n.tree.opts.WritebackCache && n.writers.Load() > 0 {
 		// Pages of a mapping may be on their way: the kernel does not wait for
 		// them (as it does with the writeback cache, and before a SETATTR), and
 		// after the truncation they would make the file long again (Linux 6.18,
@@ -168,11 +169,11 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	}
 	var h *handle
 	c := callerOf(ctx)
-	if n.tree.slow || flags&syscall.O_TRUNC != 0 {
-		if flags&syscall.O_TRUNC != 0 {
-			defer n.change()()
-		}
-		kill := flags&syscall.O_TRUNC != 0 && c.killPriv()
+	if truncates {
+		defer n.change()()
+	}
+	if n.tree.slow || truncates {
+		kill := truncates && c.killPriv()
 		errno = n.tree.block(func() syscall.Errno {
 			return n.changeAs(c, p.fd, kill, func() (errno syscall.Errno) {
 				h, errno = n.open(p.fd, flags, c)
@@ -240,10 +241,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	if h.canAppend || h.node.setID.Load() {
 		return h.writeSlow(ctx, data, off)
 	}
-	if h.node.isWatched() {
-		h.node.beginChange()
-		defer h.node.endChange()
-	}
+	defer h.node.change()()
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
 		return 0, toErrno(err)

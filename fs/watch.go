@@ -95,8 +95,11 @@ func (n *node) watch(on bool) {
 // cacheState remembers what a file looked like when the kernel last started to
 // cache it, or when the tree has last changed it.
 type cacheState struct {
-	handles atomic.Int32 // cached ones, if the tree watches
+	handles  atomic.Int32 // cached ones, if the tree watches
+	dropping atomic.Bool  // the kernel is about to be told to drop what it has
 
+	// mu guards the rest, also across a look at an inode that is in memory, as it
+	// is open.
 	mu           sync.Mutex
 	known        bool
 	size         int64
@@ -155,25 +158,19 @@ func (n *node) fstat() (st unix.Stat_t, ok bool) {
 	return st, unix.Fstat(p.fd, &st) == nil
 }
 
-// change is for a change of the file's data that the tree makes: the function it
-// returns is to be called afterwards.
+// change begins a change of the file's data that the tree makes; the function it
+// returns ends it.
 func (n *node) change() (done func()) {
-	if !n.isWatched() {
+	c := &n.cache
+	if c.handles.Load() == 0 {
 		return func() {}
 	}
-	n.beginChange()
-	return n.endChange
-}
-
-func (n *node) isWatched() bool { return n.cache.handles.Load() > 0 }
-
-func (n *node) beginChange() {
-	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changing++; c.changing == 1 {
 		n.lookLocked()
 	}
+	return n.endChange
 }
 
 func (n *node) endChange() {
@@ -191,7 +188,13 @@ func (n *node) endChange() {
 // dropCache has the kernel drop what it has cached of the file, soon: the request
 // at hand may hold some of it.
 func (n *node) dropCache() {
-	n.tree.background.Go(func() {
-		n.tree.notices.calls <- func() { n.NotifyContent(0, 0) }
+	if n.cache.dropping.Swap(true) {
+		return
+	}
+	n.tree.background.Go(func() { // Close waits
+		n.tree.notices.calls <- func() {
+			n.cache.dropping.Store(false)
+			n.NotifyContent(0, 0)
+		}
 	})
 }
