@@ -24,9 +24,20 @@ var calls = sync.Pool{New: func() any {
 
 func newCall() *call { return calls.Get().(*call) }
 
+// callOf is a new call of the task, or of the calling goroutine if that is nil.
+func callOf(task *Task) *call {
+	if task != nil {
+		return task.newCall()
+	}
+	return newCall()
+}
+
 // free gives c back for reuse; its event has been taken and nobody else has c.
 func (c *call) free() {
-	c.slot, c.task, c.ev, c.done, c.parked = nil, nil, Event{}, false, false
+	if c.task != nil { // it owns c
+		return
+	}
+	c.slot, c.ev, c.done, c.parked = nil, Event{}, false, false
 	calls.Put(c)
 }
 
@@ -59,11 +70,13 @@ func (c *call) wait(ctx context.Context, id EventID, p patience) Event {
 		}
 		return c.ev
 	}
-	over := func() bool {
-		id.driver.mu.Lock()
-		defer id.driver.mu.Unlock()
-		return c.done
+	if c.task.interrupts(ctx) && ctx.Err() == nil { // nearly always enough
+		c.task.park()
+		if c.over(id.driver) {
+			return c.ev
+		}
 	}
+	over := func() bool { return c.over(id.driver) }
 	if !p.waitTask(ctx, c.task, over) {
 		id.driver.cancel(id, endReasonOf(ctx))
 		for !over() {
@@ -71,4 +84,10 @@ func (c *call) wait(ctx context.Context, id EventID, p patience) Event {
 		}
 	}
 	return c.ev
+}
+
+func (c *call) over(d *driver) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return c.done
 }

@@ -117,7 +117,10 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, done bool) {
 	th := t.e.t
 	var e *sqe
-	if t.e.alone() && !f.r.closed.Load() {
+	if !f.r.closed.Load() {
+		if !t.e.alone() {
+			return t.join(ctx, op, f)
+		}
 		th.mu.Lock()
 		if !th.shut.Load() && th.backlog.head == nil && len(th.cancels) == 0 {
 			e = th.q.next()
@@ -154,9 +157,8 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 		}
 		return int(own.res), nil, true
 	}
-	c := newCall()
-	defer c.free()
-	c.task, c.slot = t, s
+	c := t.newCall()
+	c.slot = s
 	th.enlist(s, op, f, c)
 	s.limits = f.r.limits
 	s.limits.charge(len(op.Buf))
@@ -178,6 +180,23 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 		err = f.opError(op, c.ev.Err)
 	}
 	return c.ev.N, err, true
+}
+
+// join is express for a task that is not alone: the operation goes out with those
+// of the others.
+func (t *Task) join(ctx context.Context, op *Op, f *File) (n int, err error, done bool) {
+	t.e.serve(f.r)
+	f.r.limits.charge(len(op.Buf))
+	ev, err := t.do(ctx, op, f, nil, f.r.limits, f.r.patience(op))
+	if err != nil { // not submitted
+		f.r.limits.release(len(op.Buf))
+		f.drop()
+		return 0, f.opError(op, err), true
+	}
+	if ev.Err != nil {
+		err = f.opError(op, ev.Err)
+	}
+	return ev.N, err, true
 }
 
 // reapUntil reaps up to the completion with that user data, which it returns if

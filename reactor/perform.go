@@ -51,9 +51,8 @@ func (r *Reactor) conclude(ctx context.Context, d *driver, p patience) Event {
 func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
 	t, err := r.slowLane()
 	if err == nil {
-		c := newCall()
+		c := callOf(task)
 		defer c.free()
-		c.task = task
 		if id, ok := t.submit(op, c, f, buf); ok {
 			return c.wait(ctx, id, r.patience(op)), nil
 		}
@@ -68,11 +67,8 @@ func (r *Reactor) doTask(ctx context.Context, task *Task, op *Op, f *File, buf *
 	err := error(ErrClosed)
 	if !r.closed.Load() {
 		var ev Event
-		c := newCall()
-		defer c.free()
-		c.task = task
 		task.e.serve(r)
-		if ev, err = c.task.do(ctx, c, op, f, buf, r.limits, r.patience(op)); err == nil {
+		if ev, err = task.do(ctx, op, f, buf, r.limits, r.patience(op)); err == nil {
 			return ev, nil
 		}
 	}

@@ -22,6 +22,8 @@ type Task struct {
 
 	goroutine uintptr // its name for find
 
+	call call // of the operation the task waits for
+
 	follow follow // what the next read takes along; see Follow
 
 	// Guarded by the executor's mu.
@@ -153,19 +155,23 @@ func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
 	if errno := op.check(); errno != 0 {
 		return Event{}, newOpError(&op, errno)
 	}
-	c := newCall()
-	defer c.free()
-	ev, err := t.do(ctx, c, &op, nil, nil, nil, patience{})
+	ev, err := t.do(ctx, &op, nil, nil, nil, patience{})
 	if err == nil && ev.Err != nil {
 		err = newOpError(&op, ev.Err)
 	}
 	return ev, err
 }
 
+// newCall is the call of the task's next operation. It has none but that.
+func (t *Task) newCall() *call {
+	t.call = call{task: t}
+	return &t.call
+}
+
 // do performs an operation on the executor's ring. limits, if not nil, has
 // admitted it. A failure means that it was not submitted.
-func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, limits *Limits, p patience) (Event, error) {
-	th := t.e.t
+func (t *Task) do(ctx context.Context, op *Op, f *File, buf *buffer, limits *Limits, p patience) (Event, error) {
+	th, c := t.e.t, t.newCall()
 	th.mu.Lock()
 	if th.closing {
 		th.mu.Unlock()
@@ -176,7 +182,7 @@ func (t *Task) do(ctx context.Context, c *call, op *Op, f *File, buf *buffer, li
 	if t.follow.fits(op, f) {
 		s.follow = &t.follow
 	}
-	c.slot, c.task = s, t
+	c.slot = s
 	id := th.id(s)
 	if t.e.alone() {
 		th.push()
@@ -224,9 +230,15 @@ func (t *Task) aside(fn func()) {
 	b.await()
 }
 
+// interrupts reports whether the end of ctx, if it has one, unparks the task by
+// itself.
+func (t *Task) interrupts(ctx context.Context) bool {
+	return t.e.cfg.Interrupts || ctx.Done() == nil
+}
+
 // watch unparks the task when ctx ends, until the function it returns is called.
 func (t *Task) watch(ctx context.Context) (stop func()) {
-	if ctx.Done() == nil || t.e.cfg.Interrupts {
+	if t.interrupts(ctx) {
 		return func() {}
 	}
 	unwatch := context.AfterFunc(ctx, t.unpark)
