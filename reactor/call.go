@@ -24,20 +24,9 @@ var calls = sync.Pool{New: func() any {
 
 func newCall() *call { return calls.Get().(*call) }
 
-// callOf is a new call of the task, or of the calling goroutine if that is nil.
-func callOf(task *Task) *call {
-	if task != nil {
-		return task.newCall()
-	}
-	return newCall()
-}
-
 // free gives c back for reuse; its event has been taken and nobody else has c.
 func (c *call) free() {
-	if c.task != nil { // it owns c
-		return
-	}
-	c.slot, c.ev, c.done, c.parked = nil, Event{}, false, false
+	c.slot, c.task, c.ev, c.done, c.parked = nil, nil, Event{}, false, false
 	calls.Put(c)
 }
 

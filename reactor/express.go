@@ -115,12 +115,12 @@ func (d *driver) express(e *sqe, op *Op, f *File) bool {
 // the thread to itself. It has pinned f, which it lets go if it does not perform
 // the operation.
 func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, done bool) {
+	if !t.e.alone() {
+		return t.join(ctx, op, f)
+	}
 	th := t.e.t
 	var e *sqe
 	if !f.r.closed.Load() {
-		if !t.e.alone() {
-			return t.join(ctx, op, f)
-		}
 		th.mu.Lock()
 		if !th.shut.Load() && th.backlog.head == nil && len(th.cancels) == 0 {
 			e = th.q.next()
@@ -185,17 +185,9 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 // join is express for a task that is not alone: the operation goes out with those
 // of the others.
 func (t *Task) join(ctx context.Context, op *Op, f *File) (n int, err error, done bool) {
-	t.e.serve(f.r)
 	f.r.limits.charge(len(op.Buf))
-	ev, err := t.do(ctx, op, f, nil, f.r.limits, f.r.patience(op))
-	if err != nil { // not submitted
-		f.r.limits.release(len(op.Buf))
-		f.drop()
-		return 0, f.opError(op, err), true
-	}
-	if ev.Err != nil {
-		err = f.opError(op, ev.Err)
-	}
+	ev, err := f.r.doTask(ctx, t, op, f, nil)
+	ev, err = f.outcome(op, ev, err)
 	return ev.N, err, true
 }
 

@@ -302,9 +302,17 @@ func (f *File) do(ctx context.Context, op *Op, buf *buffer) (Event, error) {
 		return Event{}, ErrClosed
 	}
 	ev, err := f.r.do(ctx, op, f, buf)
-	if err != nil { // not submitted
-		f.drop()
+	if err != nil {
 		buf.free()
+	}
+	return f.outcome(op, ev, err)
+}
+
+// outcome is what the caller of op gets, for which f was pinned. With err it was
+// not submitted.
+func (f *File) outcome(op *Op, ev Event, err error) (Event, error) {
+	if err != nil {
+		f.drop()
 		return Event{}, f.opError(op, err)
 	}
 	if ev.Err != nil {

@@ -51,8 +51,9 @@ func (r *Reactor) conclude(ctx context.Context, d *driver, p patience) Event {
 func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
 	t, err := r.slowLane()
 	if err == nil {
-		c := callOf(task)
+		c := newCall()
 		defer c.free()
+		c.task = task
 		if id, ok := t.submit(op, c, f, buf); ok {
 			return c.wait(ctx, id, r.patience(op)), nil
 		}

@@ -48,8 +48,9 @@ type Config struct {
 	// Patience says how long an operation goes on, in flight or waiting for
 	// room, whose context was cancelled. It is asked then, and again each time
 	// as long as it said has passed, which waited is the sum of; 0 gives the
-	// operation up. It may block. nil: operations are given up at once, as
-	// they always are at the deadline of their context.
+	// operation up. It may block, and must not panic: the operation would go
+	// on in a buffer whose owner is gone. nil: operations are given up at
+	// once, as they always are at the deadline of their context.
 	Patience func(ctx context.Context, op Opcode, waited time.Duration) (again time.Duration)
 
 	// Lockdown restricts every ring to the operations of this package and

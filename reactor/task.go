@@ -22,9 +22,9 @@ type Task struct {
 
 	goroutine uintptr // its name for find
 
-	call call // of the operation the task waits for
+	call call // of the operation on its executor that the task waits for
 
-	follow follow // what the next read takes along; see Follow
+	follow follow // what the next transfer takes along; see Follow
 
 	// Guarded by the executor's mu.
 	parked bool // not in the ready list and not running
@@ -162,7 +162,8 @@ func (t *Task) Do(ctx context.Context, op Op) (Event, error) {
 	return ev, err
 }
 
-// newCall is the call of the task's next operation. It has none but that.
+// newCall is the call of the task's next operation on its executor. It waits for
+// one at a time.
 func (t *Task) newCall() *call {
 	t.call = call{task: t}
 	return &t.call
