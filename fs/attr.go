@@ -7,6 +7,8 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // setIDBits are what a write by somebody without CAP_FSETID may clear.
@@ -104,7 +106,7 @@ func (n *node) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 	c := callerOf(ctx)
 	h, _ := f.(*handle)
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_MTIME) != 0 {
-		defer n.change()()
+		defer reactor.Finally(n.change())
 	}
 	errno = n.tree.block(func() syscall.Errno { return n.setattr(c, p.fd, h, in) })
 	if errno != 0 {

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // directFile is a file that was opened with O_DIRECT (Options.BackingDirect).
@@ -83,7 +85,7 @@ func (f *bufferedFile) ReadAt(ctx context.Context, p []byte, off int64) (int, er
 	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
 		return 0, errno
 	}
-	defer f.node.direct.done()
+	defer reactor.Finally(f.node.direct.done)
 	return f.File.ReadAt(ctx, p, off)
 }
 
@@ -92,7 +94,7 @@ func (f *bufferedFile) WriteAt(ctx context.Context, p []byte, off int64) (int, e
 	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
 		return 0, errno
 	}
-	defer f.node.direct.done()
+	defer reactor.Finally(f.node.direct.done)
 	return f.File.WriteAt(ctx, p, off)
 }
 
@@ -122,7 +124,7 @@ func (f *directFile) ReadAt(ctx context.Context, p []byte, off int64) (n int, er
 	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
 		return n, errno
 	}
-	defer f.node.direct.done()
+	defer reactor.Finally(f.node.direct.done)
 	more, err := f.buffered.ReadAt(ctx, p[n:], off+int64(n))
 	return n + more, err
 }
@@ -134,7 +136,7 @@ func (f *directFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, e
 			return 0, errno
 		}
 		n, err = f.aligned(p, func(p []byte) (int, error) { return f.direct.WriteAt(ctx, p, off) }, true)
-		f.node.direct.done()
+		reactor.Finally(f.node.direct.done)
 		if !errors.Is(err, syscall.EINVAL) {
 			return n, err
 		}
@@ -142,7 +144,7 @@ func (f *directFile) WriteAt(ctx context.Context, p []byte, off int64) (n int, e
 	if errno := f.node.direct.use(f.node.tree, false); errno != 0 {
 		return n, errno
 	}
-	defer f.node.direct.done()
+	defer reactor.Finally(f.node.direct.done)
 	more, err := f.buffered.WriteAt(ctx, p[n:], off+int64(n))
 	return n + more, err
 }

@@ -8,6 +8,8 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/uringfs/uringfs/reactor"
 )
 
 // handle is an open regular file. It owns its File until Release, which the
@@ -170,7 +172,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	var h *handle
 	c := callerOf(ctx)
 	if truncates {
-		defer n.change()()
+		defer reactor.Finally(n.change())
 	}
 	if n.tree.slow || truncates {
 		kill := truncates && c.killPriv()
@@ -241,7 +243,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	if h.canAppend || h.node.setID.Load() {
 		return h.writeSlow(ctx, data, off)
 	}
-	defer h.node.change()()
+	defer reactor.Finally(h.node.change())
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
 		return 0, toErrno(err)
@@ -251,7 +253,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 
 // writeSlow is Write for files that have or had O_APPEND or set-id bits.
 func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	defer h.node.change()()
+	defer reactor.Finally(h.node.change())
 	c := callerOf(ctx)
 	if c.killPriv() {
 		h.node.tree.block(func() syscall.Errno {
@@ -263,7 +265,7 @@ func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32,
 		if errno := h.appends.use(h.node.tree, c.appends()); errno != 0 {
 			return 0, errno
 		}
-		defer h.appends.done()
+		defer reactor.Finally(h.appends.done)
 	}
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
@@ -302,7 +304,7 @@ var _ = (fusefs.FileAllocater)((*handle)(nil))
 
 func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
 	h.changed(ctx)
-	defer h.node.change()()
+	defer reactor.Finally(h.node.change())
 	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
 }
 
@@ -401,7 +403,7 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 		return 0, syscall.EBADF
 	}
 	to.changed(ctx)
-	defer to.node.change()()
+	defer reactor.Finally(to.node.change())
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
 		with := idsOnly // for the sake of quotas

@@ -159,11 +159,11 @@ func (n *node) fstat() (st unix.Stat_t, ok bool) {
 }
 
 // change begins a change of the file's data that the tree makes; the function it
-// returns ends it.
+// returns, if not nil, ends it.
 func (n *node) change() (done func()) {
 	c := &n.cache
 	if c.handles.Load() == 0 {
-		return func() {}
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -67,7 +67,7 @@ func (d *driver) cancel(id EventID, reason endReason) {
 // told at once, else when its completion comes. The caller holds mu, which stop
 // releases.
 func (d *driver) stop(s *slot, reason endReason) {
-	if s.end != endNone {
+	if s.end != endNone || s.command != nil { // which ends by itself
 		d.mu.Unlock()
 		return
 	}

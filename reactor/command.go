@@ -14,7 +14,12 @@ type Command struct {
 	gen      uint32 // of its next completion, so that an earlier one finds nobody
 	done     func(res int32)
 	inFlight bool
-	linked   bool // to a read that is not over
+
+	// What it follows; see Task.Follow.
+	slot    *slot    // of its transfers, made on first use
+	linked  bool     // to one that is not over
+	entry   *sqe     // its own, until the kernel has taken it
+	finally []func() // to be called when that one is over
 }
 
 // commandTag marks the user data of commands; slots have smaller indices.
@@ -73,17 +78,19 @@ func (e *Executor) tagged(c completion) bool {
 	}
 	cmd.gen++
 	if cmd.linked { // its transfer came short, and the kernel has dropped it
-		cmd.linked, cmd.inFlight = false, false
+		cmd.linked = false
+		cmd.drop()
 	} else {
-		e.arrived = append(e.arrived, arrival{cmd, c.res})
+		e.arrived = append(e.arrived, arrival{command: cmd, res: c.res})
 	}
 	return true
 }
 
-// arrival is the result of a command.
+// arrival is what became of a command.
 type arrival struct {
 	command *Command
 	res     int32
+	dropped bool // by the kernel, with the transfer that it followed
 }
 
 // tellCommands passes the results of commands on.
@@ -91,7 +98,11 @@ func (e *Executor) tellCommands() {
 	for i := 0; i < len(e.arrived); i++ {
 		a := e.arrived[i]
 		a.command.inFlight = false
-		a.command.done(a.res)
+		if a.dropped {
+			a.command.slot.follow.Dropped()
+		} else {
+			a.command.done(a.res)
+		}
 	}
 	e.arrived = e.arrived[:0]
 }

@@ -86,7 +86,14 @@ func (c *carrier) one() (res int32, err error) {
 		}
 	}
 	data := bytes.Clone(p)
-	c.task.Follow(c.command, 0, 0, p, len(reply), func(n int, area *[80]byte) {
+	transfer := func() (n int, err error) {
+		if write {
+			return c.s.file.WriteAt(context.Background(), p, at)
+		}
+		return c.s.file.ReadAt(context.Background(), p, at)
+	}
+	dropped := false
+	c.task.Follow(&Following{Command: c.command, Buf: p, Overlay: len(reply), Fill: func(n int, area *[80]byte) {
 		binary.NativeEndian.PutUint64(area[:], number)
 		if write {
 			copy(p, reply)
@@ -101,19 +108,25 @@ func (c *carrier) one() (res int32, err error) {
 				c.t.Error("the command came before the data was read")
 			}
 		})
+	}, Dropped: func() {
+		dropped = true
+		c.task.Unpark()
+	}})
+	over := false
+	n, err := transfer()
+	Finally(func() {
+		over = true
+		c.task.Unpark()
 	})
-	var n int
-	if write {
-		n, err = c.s.file.WriteAt(context.Background(), p, at)
-		copy(c.want[off:], data[:n])
-	} else {
-		n, err = c.s.file.ReadAt(context.Background(), p, at)
+	promised := c.task.Followed()
+	if over != !promised || promised && (n != len(p) || err != nil) {
+		c.t.Errorf("promised: %v, %d of %d bytes, %v, over: %v", promised, n, len(p), err, over)
 	}
-	if c.task.Followed() {
+	for promised && !dropped && uint32(number) != uint32(len(c.results)) {
+		c.task.Park()
+	}
+	if promised && !dropped {
 		c.sent++
-		if n != len(p) || err != nil {
-			c.t.Errorf("the command followed %d of %d bytes, %v", n, len(p), err)
-		}
 	} else {
 		if write && !bytes.Equal(p, data) {
 			c.t.Error("the data is not back in its place")
@@ -122,14 +135,23 @@ func (c *carrier) one() (res int32, err error) {
 			c.t.Error("the command was not sent, but carried out")
 		}
 		c.d.expect(number, nil)
+		if promised {
+			n, err = transfer()
+		}
 		area := c.command.Submit(0, 0, 0, 0)
 		binary.NativeEndian.PutUint64(area[:], number)
 	}
+	for uint32(number) != uint32(len(c.results)) || !over {
+		c.task.Park()
+	}
+	switch {
+	case write && err == nil && !bytes.Equal(inFile, data), write && !bytes.Equal(inFile[:n], data[:n]):
+		c.t.Error("not all was written")
+	case write: // one that failed may have written something first
+		copy(c.want[off:], inFile)
+	}
 	if !write && !bytes.Equal(p[:n], c.want[off:off+n]) {
 		c.t.Error("wrong data")
-	}
-	for uint32(number) != uint32(len(c.results)) {
-		c.task.Park()
 	}
 	return c.results[len(c.results)-1], err
 }
@@ -230,7 +252,7 @@ func TestCancelledTransferForgetsItsCommand(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		p := make([]byte, 64)
-		c.task.Follow(c.command, 0, 0, p, 0, func(int, *[80]byte) { t.Error("the command was taken along") })
+		c.task.Follow(&Following{Command: c.command, Buf: p, Fill: func(int, *[80]byte) { t.Error("the command was taken along") }})
 		if _, err := c.s.file.ReadAt(ctx, p, 0); !errors.Is(err, syscall.EINTR) {
 			t.Error(err)
 		}

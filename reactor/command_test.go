@@ -78,17 +78,17 @@ func TestSubmittingACommandTwicePanics(t *testing.T) {
 // the read of a file that is not passed on, or one into another buffer.
 func TestCommandFollowsAWholeRead(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		off  int64
-		pass bool
-		skip int // of the buffer
-		sent bool
+		name           string
+		off            int64
+		pass           bool
+		skip           int // of the buffer
+		promised, sent bool
 	}{
-		{"whole", 0, true, 0, true},
-		{"short", 9000, true, 0, false},
-		{"end of file", 10_000, true, 0, false},
-		{"not passed on", 0, false, 0, false},
-		{"another buffer", 0, true, 100, false},
+		{"whole", 0, true, 0, true, true},
+		{"short", 9000, true, 0, true, false},
+		{"end of file", 10_000, true, 0, true, false},
+		{"not passed on", 0, false, 0, false, false},
+		{"another buffer", 0, true, 100, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e, c, results := newTestCommand(t)
@@ -99,26 +99,38 @@ func TestCommandFollowsAWholeRead(t *testing.T) {
 			}
 			spawn(t, e, func(task *Task) {
 				p := make([]byte, 4096)
-				filled := 0
-				task.Follow(c, 0, 0, p, 0, func(n int, area *[80]byte) {
+				filled, dropped := 0, 0
+				task.Follow(&Following{Command: c, Buf: p, Fill: func(n int, area *[80]byte) {
 					if filled++; n != 4096 || *area != [80]byte{} {
 						t.Errorf("fill for %d bytes, area % x", n, area[:])
 					}
-				})
-				if _, err := f.ReadAt(context.Background(), p[tc.skip:], tc.off); err != nil {
+				}, Dropped: func() { dropped++ }})
+				n, err := f.ReadAt(context.Background(), p[tc.skip:], tc.off)
+				if err != nil {
 					t.Error(err)
 				}
-				sent := task.Followed()
-				if sent != tc.sent || sent && filled != 1 {
-					t.Errorf("sent: %v, filled %d times", sent, filled)
+				over := false
+				Finally(func() { over = true })
+				promised := task.Followed()
+				if promised != tc.promised || promised && (filled != 1 || n != 4096) || over != !promised {
+					t.Errorf("promised: %v, filled %d times, %d bytes, over: %v", promised, filled, n, over)
 				}
-				if !sent {
+				for promised && len(*results)+dropped == 0 {
+					task.Yield()
+				}
+				if want := tc.promised && !tc.sent; (dropped == 1) != want {
+					t.Errorf("dropped %d times", dropped)
+				}
+				if !promised || dropped > 0 {
 					c.Submit(0, 0, 0, 0)
 				}
 				for len(*results) == 0 {
 					task.Yield()
 				}
 				task.Yield()
+				if !over {
+					t.Error("Finally has not called")
+				}
 			})
 			run(t, e)
 			if len(*results) != 1 || (*results)[0] != 0 {
@@ -128,9 +140,10 @@ func TestCommandFollowsAWholeRead(t *testing.T) {
 	}
 }
 
-// TestCommandFollowsAWholeWrite also shows that the data is written although fill
+// TestCommandFollowsAWholeWrite also shows that the data is written although Fill
 // has put something else in its place, that it is back when the command was not
-// sent, and that writes with O_DIRECT, which want their data whole, are left alone.
+// sent, and which writes are left alone: with O_DIRECT, which may wait, and with
+// O_APPEND, which would be made twice.
 func TestCommandFollowsAWholeWrite(t *testing.T) {
 	const room = 6000 // the file may not grow beyond
 	var limit unix.Rlimit
@@ -138,28 +151,32 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		name string
-		off  int64
-		size int
-		flag int
-		pass bool
-		sent bool
+		name           string
+		off            int64
+		size           int
+		flag           int
+		pass           bool
+		promised, sent bool
 	}{
-		{"whole", 0, 4096, 0, true, true},
-		{"shorter than the reply", 100, 5, 0, true, true},
-		{"short", room - 1000, 4096, 0, true, false},
-		{"not passed on", 0, 4096, 0, false, false},
-		{"O_DIRECT", 0, 4096, unix.O_DIRECT, true, false},
+		{"whole", 0, 4096, 0, true, true, true},
+		{"shorter than the reply", 100, 5, 0, true, true, true},
+		{"short", room - 1000, 4096, 0, true, true, false},
+		{"not passed on", 0, 4096, 0, false, false, false},
+		{"O_DIRECT", 0, 4096, unix.O_DIRECT, true, false, false},
+		{"O_APPEND", 0, 4096, unix.O_APPEND, true, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e, c, results := newTestCommand(t)
 			r := newTestReactor(t, Config{})
-			f := openTemp(t, r, nil, unix.O_RDWR)
+			f := openMemory(t, r)
+			if tc.flag == unix.O_DIRECT { // a tmpfs has that anyway
+				f = openTemp(t, r, nil, unix.O_RDWR)
+			}
 			f.setFlags(t, tc.flag)
 			if tc.pass {
 				f.PassOn()
 			}
-			if !tc.sent {
+			if tc.promised && !tc.sent {
 				signal.Ignore(unix.SIGXFSZ)
 				defer signal.Reset(unix.SIGXFSZ)
 				defer setLimit(t, unix.RLIMIT_FSIZE, limit)
@@ -175,21 +192,32 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 			spawn(t, e, func(task *Task) {
 				p := mem[:tc.size]
 				copy(p, want)
-				task.Follow(c, 0, 0, p, 8, func(n int, area *[80]byte) {
+				dropped := false
+				task.Follow(&Following{Command: c, Buf: p, Overlay: 8, Fill: func(n int, area *[80]byte) {
 					if n != tc.size {
 						t.Errorf("fill for %d bytes", n)
 					}
 					copy(mem, "REPLYING")
-				})
+				}, Dropped: func() { dropped = true }})
 				n, err := f.WriteAt(context.Background(), p, tc.off)
-				if fits < int64(tc.size) != errors.Is(err, unix.EFBIG) || int64(n) != fits {
-					t.Errorf("wrote %d of %d: %v", n, fits, err)
+				promised := task.Followed()
+				if promised != tc.promised || n != tc.size || err != nil {
+					t.Errorf("promised: %v, wrote %d, %v", promised, n, err)
 				}
-				if sent := task.Followed(); sent != tc.sent {
+				for promised && !dropped && len(*results) == 0 {
+					task.Yield()
+				}
+				sent := promised && !dropped
+				if sent != tc.sent {
 					t.Errorf("sent: %v", sent)
-				} else if !sent {
+				}
+				if !sent {
 					if !bytes.Equal(p, want) {
 						t.Error("the data is not back in its place")
+					}
+					n, err := f.WriteAt(context.Background(), p, tc.off)
+					if fits < int64(tc.size) != errors.Is(err, unix.EFBIG) || int64(n) != fits {
+						t.Errorf("wrote %d of %d: %v", n, fits, err)
 					}
 					c.Submit(0, 0, 0, 0)
 				}
@@ -231,13 +259,22 @@ func TestFollowedReadsOfManyTasks(t *testing.T) {
 			p := make([]byte, 1000)
 			for n := range rounds {
 				off := (i*7919 + n*1009) % (1 << 16)
-				task.Follow(c, 0, 0, p, 0, func(int, *[80]byte) {})
+				dropped := false
+				task.Follow(&Following{Command: c, Buf: p, Fill: func(int, *[80]byte) {}, Dropped: func() { dropped = true }})
 				got, err := f.ReadAt(context.Background(), p, int64(off))
+				if promised := task.Followed(); promised {
+					for mine <= n && !dropped {
+						task.Yield()
+					}
+					if dropped {
+						got, err = f.ReadAt(context.Background(), p, int64(off))
+						c.Submit(0, 0, 0, 0)
+					}
+				} else {
+					c.Submit(0, 0, 0, 0)
+				}
 				if err != nil || string(p[:got]) != string(content[off:min(off+1000, 1<<16)]) {
 					t.Errorf("read at %d: %d, %v", off, got, err)
-				}
-				if !task.Followed() {
-					c.Submit(0, 0, 0, 0)
 				}
 				for mine <= n {
 					task.Yield()
@@ -269,4 +306,24 @@ func (f *File) setFlags(t *testing.T, flags int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// openMemory opens a file on a tmpfs, where writes never wait.
+func openMemory(t *testing.T, r *Reactor) *File {
+	t.Helper()
+	const dir = "/dev/shm"
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || uint32(st.Type) != tmpfsMagic {
+		t.Skip(dir, "is not a tmpfs")
+	}
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -32,8 +32,9 @@ func (d *driver) complete(c completion) {
 		d.counts.spurious++
 		return
 	}
-	if s.follow != nil {
-		s.settleFollow(c.res)
+	if s.command != nil {
+		d.redeem(s, c.res)
+		return
 	}
 	v, n, errno := s.advance(c.res)
 	if v == resubmit {
@@ -76,7 +77,7 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	id := d.id(s)
 	w, buf := s.waker, s.buf
 	s.state = slotFree
-	s.op, s.waker, s.file, s.buf, s.follow = Op{}, nil, nil, nil, nil
+	s.op, s.waker, s.file, s.buf = Op{}, nil, nil, nil
 	s.next, d.free = d.free, s
 	if d.inFlight--; d.inFlight == 0 && d.live.Load() {
 		d.live.Store(false)

@@ -63,6 +63,7 @@ type driver struct {
 	free     *slot
 	seq      uint64 // operations ever added
 	inFlight int    // slots not free
+	promised int    // transfers that end in the next enter; see Task.Follow
 	held     int    // of these, detached: their caller is gone
 	backlog  slotList
 	filled   []uint64      // user data of what is in the submission queue, oldest first
@@ -275,20 +276,15 @@ func (d *driver) giveUp() {
 	}
 }
 
-// send puts the operation in s, and what follows it, into the submission queue, of
-// which it has entry e. The caller owns the submission side and holds mu.
+// send puts the operation in s into the submission queue, of which it has entry e. The caller owns the submission side and holds mu.
 func (d *driver) send(s *slot, e *sqe) {
 	s.gen++
-	next := d.follower(s)
 	s.prepare(e)
 	if s.op.Unprivileged {
 		e.SetPersonality(d.user)
 	}
 	e.SetUserData(s.userData())
 	d.filled = append(d.filled, s.userData())
-	if next != nil {
-		d.link(s, e, next)
-	}
 }
 
 // maxEnterDelay bounds the pause between attempts of an enter that the kernel
@@ -327,7 +323,7 @@ func (d *driver) failed(errno syscall.Errno, tries int) int {
 // kernel has taken. The caller holds mu.
 func (d *driver) consume(n int) {
 	if 0 < n && n < len(d.filled) {
-		d.unlink(d.filled[n-1])
+		d.sever(d.filled[n-1])
 	}
 	d.filled = d.filled[:copy(d.filled, d.filled[n:])]
 }

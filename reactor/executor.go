@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	sys "github.com/iceber/iouring-go/syscall"
 )
@@ -80,7 +81,9 @@ type Executor struct {
 	resting  []*Task // coroutines without a task
 	batch    []*Task // being resumed in this round
 	starting []func(*Task)
+	started  int // of these
 	pending  int // of batch and starting, not yet resumed
+	over     int // tasks that are, and still counted in tasks
 	sleepers sleepers
 	commands []*Command
 	arrived  []arrival  // to be told
@@ -92,12 +95,13 @@ type Executor struct {
 	mu      sync.Mutex
 	ready   []*Task       // to be resumed, oldest first
 	spawned []func(*Task) // to be started, oldest first
-	active  []*Task       // started and not over
 	tasks   int           // spawned and not over
 	none    sync.Cond
 	panics  []error
-	closed  bool // takes no new task
-	ended   bool // the thread is gone
+	ended   bool        // the thread is gone
+	closed  atomic.Bool // takes no new task; only written with mu held
+
+	coroutines []*Task
 }
 
 const (
@@ -156,15 +160,28 @@ func (e *Executor) setup(t *thread) error {
 // valid until fn returns.
 func (e *Executor) Spawn(fn func(*Task)) error {
 	e.mu.Lock()
-	if e.closed {
+	if e.closed.Load() {
 		e.mu.Unlock()
 		return ErrClosed
 	}
-	e.spawned = append(e.spawned, fn)
-	e.tasks++
+	e.spawnLocked(fn)
 	e.mu.Unlock()
 	e.t.wakeUp()
 	return nil
+}
+
+// start is Spawn on the thread, where it also serves an executor that is being
+// closed.
+func (e *Executor) start(fn func(*Task)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spawnLocked(fn)
+}
+
+// spawnLocked is for who holds mu.
+func (e *Executor) spawnLocked(fn func(*Task)) {
+	e.spawned = append(e.spawned, fn)
+	e.tasks++
 }
 
 // Run waits until every task is over, those that tasks spawn included. It
@@ -189,9 +206,8 @@ func (e *Executor) Run() error {
 // task must not call it.
 func (e *Executor) Close() error {
 	e.mu.Lock()
-	again := e.closed
-	e.closed = true
-	for _, task := range e.active {
+	again := e.closed.Swap(true)
+	for _, task := range e.coroutines {
 		task.wakeLocked()
 	}
 	e.mu.Unlock()
@@ -212,12 +228,6 @@ func (e *Executor) RegisterFiles(fds ...int) error {
 		list[i] = int32(fd)
 	}
 	return e.t.q.registerFiles(list)
-}
-
-func (e *Executor) isClosed() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.closed
 }
 
 func (e *Executor) hasReady() bool {
@@ -255,6 +265,7 @@ func (e *Executor) rounds(t *thread) {
 			e.takeOut(e.current)
 			e.current = nil
 			e.putBack()
+			e.countOver()
 			e.rounds(t)
 		}
 	}()
@@ -295,42 +306,56 @@ func (e *Executor) end() {
 		task.stop()
 	}
 	e.mu.Lock()
-	e.closed, e.ended = true, true
+	e.closed.Store(true)
+	e.ended = true
 	e.none.Broadcast()
 	e.mu.Unlock()
 }
 
-// runReady resumes, once each, the tasks that are ready now. What they make
-// ready waits for the next round, so that submission is never put off for long.
+// runReady resumes, once each, the tasks that are ready now, and starts those that
+// were spawned. What they make ready waits for the next round, so that submission
+// is never put off for long.
 func (e *Executor) runReady() {
 	e.mu.Lock()
 	e.batch, e.ready = e.ready, e.batch[:0]
 	e.starting, e.spawned = e.spawned, e.starting[:0]
 	e.mu.Unlock()
-	e.pending = len(e.batch) + len(e.starting)
+	e.pending, e.started = len(e.batch)+len(e.starting), 0
 	for i, task := range e.batch {
 		e.batch[i] = nil
+		e.pending--
 		e.resume(task)
 	}
-	for i, fn := range e.starting {
-		e.starting[i] = nil
-		e.resume(e.newTask(fn))
+	for e.started < len(e.starting) {
+		e.resume(e.coroutine())
 	}
+	e.countOver()
 }
 
-// resume runs task until it waits or is over.
-func (e *Executor) resume(task *Task) {
+// nextStart is the next function to be run as a task, or nil.
+func (e *Executor) nextStart() func(*Task) {
+	if e.started == len(e.starting) {
+		return nil
+	}
+	fn := e.starting[e.started]
+	e.starting[e.started] = nil
+	e.started++
 	e.pending--
+	return fn
+}
+
+// resume runs task, and those that its coroutine goes on with, until one waits or
+// there are no more.
+func (e *Executor) resume(task *Task) {
 	e.current = task
 	task.next()
 	e.current = nil
-	if task.fn != nil {
-		return
-	}
-	e.takeOut(task)
-	if len(e.resting) < maxResting {
+	switch {
+	case task.busy:
+	case len(e.resting) < maxResting:
 		e.resting = append(e.resting, task)
-	} else {
+	default:
+		e.takeOut(task)
 		task.stop()
 	}
 }
@@ -344,41 +369,47 @@ func (e *Executor) putBack() {
 			e.ready = append(e.ready, task)
 		}
 	}
-	for _, fn := range e.starting {
-		if fn != nil {
-			e.spawned = append(e.spawned, fn)
-		}
+	for fn := e.nextStart(); fn != nil; fn = e.nextStart() {
+		e.spawned = append(e.spawned, fn)
 	}
 }
 
-// takeOut forgets a task that is over.
-func (e *Executor) takeOut(task *Task) {
+// countOver takes the tasks that are over off the count.
+func (e *Executor) countOver() {
+	if e.over == 0 {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	last := e.active[len(e.active)-1]
-	last.place, e.active[task.place] = task.place, last
-	e.active[len(e.active)-1] = nil
-	e.active = e.active[:len(e.active)-1]
-	if e.tasks--; e.tasks == 0 {
+	e.tasks -= e.over
+	e.over = 0
+	if e.tasks == 0 {
 		e.none.Broadcast()
 	}
 }
 
-// newTask gives fn a coroutine.
-func (e *Executor) newTask(fn func(*Task)) *Task {
-	var task *Task
+// coroutine is one without a task.
+func (e *Executor) coroutine() *Task {
 	if last := len(e.resting) - 1; last >= 0 {
-		task = e.resting[last]
+		task := e.resting[last]
 		e.resting = e.resting[:last]
-	} else {
-		task = newTask(e)
+		return task
 	}
-	task.fn, task.follow = fn, follow{} // one that panicked may have left a command
+	task := newTask(e)
 	e.mu.Lock()
-	task.permit = e.closed
-	task.place, e.active = len(e.active), append(e.active, task)
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	task.place, e.coroutines = len(e.coroutines), append(e.coroutines, task)
 	return task
+}
+
+// takeOut forgets a coroutine that ends.
+func (e *Executor) takeOut(task *Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := e.coroutines[len(e.coroutines)-1]
+	last.place, e.coroutines[task.place] = task.place, last
+	e.coroutines[len(e.coroutines)-1] = nil
+	e.coroutines = e.coroutines[:len(e.coroutines)-1]
 }
 
 // panicked reports the panic that a task recovered from.

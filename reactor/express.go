@@ -45,11 +45,15 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 	if !f.pin() {
 		return 0, ErrClosed, true
 	}
+	t := current()
+	if t != nil && t.follow.fits(op, f) && t.promise(op, f) {
+		return size, nil, true
+	}
 	if !r.limits.roomy(size) {
 		f.drop()
 		return 0, nil, false
 	}
-	if t := current(); t != nil {
+	if t != nil {
 		return t.express(ctx, op, f)
 	}
 	d := r.tryAcquire()
@@ -136,9 +140,6 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 	t.e.serve(f.r)
 	s := th.spare
 	s.op, s.done, s.async, s.file = *op, 0, false, f
-	if t.follow.fits(op, f) {
-		s.follow = &t.follow
-	}
 	th.send(s, e)
 	th.mu.Unlock()
 	taken, errno := th.q.enter(0, 0)
@@ -146,9 +147,6 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 	th.consume(taken)
 	own, ended := th.reapUntil(s.userData())
 	if ended && int(own.res) == len(op.Buf) {
-		if s.follow != nil {
-			s.settleFollow(own.res)
-		}
 		th.counts.add(packed(op.Code, OpRead, own.res), packed(op.Code, OpWrite, own.res))
 		s.op, s.file = Op{}, nil
 		th.unlockAndWake()

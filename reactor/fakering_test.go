@@ -180,7 +180,7 @@ func (r *fakeRing) enter(wait uint32, timeout time.Duration) (int, syscall.Errno
 	if wait == 0 || short {
 		return n, 0
 	}
-	errno := r.await(int(wait), timeout)
+	errno := r.await(min(int(wait), r.cqSize), timeout)
 	if n > 0 { // that a wait was cut short is only told when there was no more to tell
 		return n, 0
 	}
@@ -234,7 +234,7 @@ func (r *fakeRing) start(q *request) {
 		}
 	case q.opcode == sys.IORING_OP_READ && !known:
 		r.readReal(q)
-	case r.chance(r.faults.late):
+	case q.opFlag&unix.RWF_NOWAIT == 0 && r.chance(r.faults.late):
 		r.pending = append(r.pending, q)
 		r.changed.Broadcast()
 	default:

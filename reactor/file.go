@@ -26,8 +26,8 @@ type File struct {
 
 	unprivileged atomic.Bool // see SetUnprivileged
 
-	passOn atomic.Uint32 // see PassOn
-	short  atomic.Int32  // reads to come that Follow leaves alone
+	passOn        atomic.Uint32 // see PassOn
+	reads, writes promises
 
 	// pins counts the operations in flight, plus one until Close, which sets
 	// closedBit.

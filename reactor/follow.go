@@ -1,143 +1,231 @@
 package reactor
 
 import (
-	"unsafe"
+	"sync/atomic"
 
 	sys "github.com/iceber/iouring-go/syscall"
 	"golang.org/x/sys/unix"
 )
 
-// follow is a command that goes to the kernel together with a read or write and
-// is carried out right after it. Only touched on the executor's thread.
+// Most transfers of a server that answers requests with a [Command] find their
+// data in the page cache. Such a one need not be waited for: it goes to the kernel
+// together with the command that tells of it, as a promise that it ends in full
+// within the very system call (RWF_NOWAIT). The task goes on as if it were over.
+// When the promise is not kept nothing has been told, and the request is served
+// again, without one.
+
+// Following is a command behind a transfer; see [Task.Follow].
+type Following struct {
+	Command *Command
+	File    int    // index of the registered file
+	Op      uint32 // number of the command
+	Buf     []byte // where the transfer reads to or writes from
+
+	// Fill writes the command's area, for a transfer of n bytes. With a write
+	// it may also put what the command takes along into the first Overlay
+	// bytes of Buf: what was to be written from there is kept aside, and is
+	// back if the command is not sent.
+	Fill    func(n int, area *[80]byte)
+	Overlay int
+
+	// Dropped is told that the transfer did not end in full at once, and the
+	// command was not sent, so that it may be submitted. It is called like
+	// the command's done, in place of that.
+	Dropped func()
+}
+
+// follow is what a task has arranged, and what came of it.
 type follow struct {
-	command *Command // nil: nothing follows
-	file    int
-	op      uint32
-	buf     *byte
-	overlay int
-	fill    func(n int, area *[80]byte)
-	entry   *sqe // of the command, until the kernel has taken it
-	sent    bool // the transfer is done and the kernel has the command
+	*Following // nil: nothing
+	promised   bool
 }
 
-// Follow links c, as command number op for the registered file of that index, to
-// the task's next read into the start of buf, or write from there: when all of it
-// has been read or written the kernel goes on with the command, without coming
-// back to us in between, which spares a system call. Just before, fill writes the
-// command's area for a transfer of n bytes. With a write it may also put what the
-// command takes along into the first overlay bytes of buf: what was to be written
-// from there is kept aside, and is back if the command is not sent.
+// Follow links the command of f to the task's next read into the start of f.Buf,
+// or write from there: the kernel goes on from one to the other without coming
+// back to us. ReadAt or WriteAt then returns as if all had been read or written,
+// before the kernel has seen it: f.Buf is in use until f.Dropped or the command's
+// done is called.
 //
-// It takes a transfer of a [File] with [File.PassOn]. Where there is none, or it
-// comes short, the command is not sent: see Followed, which must be called
-// before the task is over.
-func (t *Task) Follow(c *Command, file int, op uint32, buf []byte, overlay int, fill func(n int, area *[80]byte)) {
-	t.follow = follow{command: c, file: file, op: op, buf: unsafe.SliceData(buf), overlay: overlay, fill: fill}
-}
+// It takes a transfer of a [File] with [File.PassOn]. Followed says whether there
+// was one, and must be called before the task is over.
+func (t *Task) Follow(f *Following) { t.follow = follow{Following: f} }
 
-// Followed withdraws what Follow has arranged and reports whether the command
-// was sent. If not it may be submitted.
+// Followed withdraws what Follow has arranged and reports whether the command is
+// on its way.
 func (t *Task) Followed() bool {
-	for t.follow.command.linked { // dropped, but its completion has not come
-		t.Yield()
-	}
-	sent := t.follow.sent
+	promised := t.follow.promised
 	t.follow = follow{}
-	return sent
+	return promised
 }
 
-// fits reports whether op is the transfer that is waited for.
-func (w *follow) fits(op *Op, f *File) bool {
-	if w.command == nil || w.sent || w.command.linked || f == nil || len(op.Buf) == 0 || unsafe.SliceData(op.Buf) != w.buf {
-		return false
-	}
-	switch how := f.passOn.Load(); op.Code {
-	case OpRead:
-		return how&passReads != 0 && f.whole()
-	case OpWrite:
-		return how&passWrites != 0
-	}
-	return false
-}
-
-// follower is the entry for what follows the operation of s, or nil. The caller
-// holds mu and has taken the entry of the operation just before.
-func (d *driver) follower(s *slot) *sqe {
-	if s.follow == nil {
-		return nil
-	}
-	next := d.q.next()
-	if next == nil {
-		s.follow = nil
-	}
-	return next
-}
-
-// link puts the command behind the transfer of s, which e has. The caller holds
-// mu.
-func (d *driver) link(s *slot, e, next *sqe) {
-	w := s.follow
-	e.SetFlags(sys.IOSQE_FLAGS_IO_LINK)
-	w.entry = next
-	w.command.linked = true
-	w.command.prepare(next, w.file, w.op, 0, 0)
-	w.fill(len(s.op.Buf), d.q.command(next))
-}
-
-// unlink withdraws the command behind the transfer with that user data, if there
-// is one: the kernel has taken the transfer alone, for want of memory, and the
-// command would run as an entry of its own, whatever becomes of the transfer. In
-// its place goes an entry that does nothing. The caller holds mu.
-func (d *driver) unlink(userData uint64) {
-	index := int(uint32(userData))
-	if index >= len(d.slots) || d.slots[index].follow == nil {
+// Finally calls fn when the transfer that the calling goroutine has made is over:
+// at once, but for one that a task takes for done; see [Task.Follow]. nil is not
+// called.
+func Finally(fn func()) {
+	if fn == nil {
 		return
 	}
-	s := d.slots[index]
-	s.follow.entry.Reset()
-	s.follow.entry.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
-	s.follow.entry.SetUserData(s.follow.command.userData())
-	s.putBack()
-	s.follow = nil
+	if t := current(); t != nil && t.follow.promised {
+		d := t.e.t.driver
+		c := t.follow.Command
+		d.mu.Lock()
+		if c.slot.state != slotFree {
+			c.finally = append(c.finally, fn)
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+	}
+	fn()
 }
 
-// setAside has the write in s take its first bytes from a copy, for fill to put
+// fits reports whether op is the transfer that is waited for, and likely to keep
+// the promise.
+func (w *follow) fits(op *Op, f *File) bool {
+	if w.Following == nil || w.promised || len(op.Buf) == 0 || &op.Buf[0] != &w.Buf[0] {
+		return false
+	}
+	need := uint32(passReads)
+	if op.Code == OpWrite {
+		need = passWrites
+	}
+	return f.passOn.Load()&need != 0 && f.promises(op.Code).likely()
+}
+
+// promise puts op and the command behind it into the submission queue, if there is
+// room, and takes op for done. f is pinned, until op is over.
+func (t *Task) promise(op *Op, f *File) bool {
+	th := t.e.t
+	t.e.serve(f.r)
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	if th.shut.Load() || f.r.closed.Load() || !f.r.limits.tryAcquire(cost(len(op.Buf))) {
+		return false
+	}
+	e := th.q.next()
+	if e == nil {
+		f.r.limits.release(len(op.Buf))
+		return false
+	}
+	next := th.q.next()
+	if next == nil { // e must be something now
+		f.r.limits.release(len(op.Buf))
+		e.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
+		e.SetUserData(cancelTag)
+		th.filled = append(th.filled, cancelTag)
+		return false
+	}
+	w := t.follow.Following
+	s := w.Command.own()
+	th.occupy(s, op, nil, f, nil)
+	s.state = slotInFlight
+	s.limits = f.r.limits
+	s.follow, s.severed = w, false
+	if !f.nonblock.Load() { // else it ends at once as it is, or it was made to wait just now
+		s.op.Flags |= unix.RWF_NOWAIT
+		th.promised++
+	}
+	th.send(s, e)
+	e.SetFlags(sys.IOSQE_FLAGS_IO_LINK)
+	w.Command.linked, w.Command.entry = true, next
+	w.Command.prepare(next, w.File, w.Op, 0, 0)
+	w.Fill(len(op.Buf), th.q.command(next))
+	t.follow.promised = true
+	return true
+}
+
+// own is the slot for the transfers that the command follows. The caller holds the
+// driver's mutex.
+func (c *Command) own() *slot {
+	if c.slot == nil {
+		c.slot = c.e.t.newSlot()
+		c.slot.command = c
+	}
+	return c.slot
+}
+
+// setAside has the write in s take its first bytes from a copy, for Fill to put
 // something in their place.
 func (s *slot) setAside() {
-	n := min(s.follow.overlay, len(s.op.Buf))
+	n := min(s.follow.Overlay, len(s.op.Buf))
 	s.aside = append(s.aside[:0], s.op.Buf[:n]...)
 	s.iovs = appendIovecs(s.iovs[:0], [][]byte{s.aside, s.op.Buf[n:]}, 0)
 }
 
-// settleFollow notes the result of the transfer in s: only a whole one lets the
-// command go on.
-func (s *slot) settleFollow(res int32) {
-	switch {
-	case int(res) == len(s.op.Buf):
-		s.follow.command.linked = false
-		s.follow.sent = true
-	case s.op.Code == OpRead:
-		s.file.short.Store(shortReads)
-	default:
-		s.putBack()
+// sever withdraws the command behind the transfer with that user data, if there is
+// one: the kernel has taken the transfer alone, for want of memory, and the
+// command would run as an entry of its own, whatever becomes of the transfer. In
+// its place goes an entry that does nothing. The caller holds mu.
+func (d *driver) sever(userData uint64) {
+	index := int(uint32(userData))
+	if index >= len(d.slots) || d.slots[index].command == nil {
+		return
 	}
-	s.follow = nil
+	c := d.slots[index].command
+	c.slot.severed = true
+	c.entry.Reset()
+	c.entry.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
+	c.entry.SetUserData(c.userData())
 }
 
-// putBack undoes what fill has done to the data of the write in s.
-func (s *slot) putBack() {
-	if s.op.writes() {
+// redeem ends a promised transfer with result res. The caller holds mu.
+func (d *driver) redeem(s *slot, res int32) {
+	c, f := s.command, s.file
+	if s.op.Flags&unix.RWF_NOWAIT != 0 {
+		d.promised--
+	}
+	kept := int(res) == len(s.op.Buf) && !s.severed
+	f.promises(s.op.Code).settle(kept)
+	switch {
+	case kept:
+		d.counts.add(packed(s.op.Code, OpRead, res), packed(s.op.Code, OpWrite, res))
+		c.linked = false
+	case s.op.writes():
 		copy(s.op.Buf, s.aside)
+	}
+	if res == -int32(unix.EOPNOTSUPP) && s.op.Flags == unix.RWF_NOWAIT {
+		f.passOn.Store(0) // this backing never says that it would wait
+	}
+	s.limits.release(len(s.op.Buf))
+	if f.unpin() {
+		d.woken = append(d.woken, wakeup{waker: (*closer)(f)})
+	}
+	s.op, s.file, s.limits, s.state = Op{}, nil, nil, slotFree
+	d.inFlight--
+	if !kept {
+		c.drop()
+	}
+	if len(c.finally) > 0 {
+		fns := c.finally
+		c.finally = nil
+		c.e.start(func(*Task) {
+			for _, fn := range fns {
+				fn()
+			}
+		})
+	}
+}
+
+// drop has the server told, once the transfer and the command behind it are both
+// over, that the command was not sent. The caller holds the driver's mutex.
+func (c *Command) drop() {
+	if !c.linked && c.slot.state == slotFree {
+		c.e.arrived = append(c.e.arrived, arrival{command: c, dropped: true})
 	}
 }
 
 // PassOn says that whoever reads the file hands the data on as it is, and that
 // whoever writes it has nothing to add, so that the answer may be sent before
-// ReadAt or WriteAt returns; see [Task.Follow]. Writes of a file with O_DIRECT
-// are not, as their data has to stay in one piece.
+// ReadAt or WriteAt returns; see [Task.Follow]. Files with O_DIRECT, which make
+// transfers wait for the device, are left out, and so are writes with O_APPEND,
+// which cannot be made again from the start.
 func (f *File) PassOn() {
+	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_DIRECT != 0 && !f.nonblock.Load() {
+		return
+	}
 	how := uint32(passReads)
-	if flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0); err == nil && (flags&unix.O_DIRECT == 0 || f.nonblock.Load()) {
+	if flags&unix.O_APPEND == 0 {
 		how |= passWrites
 	}
 	f.passOn.Store(how)
@@ -149,16 +237,41 @@ const (
 	passWrites
 )
 
-// whole guesses whether the next read will not come short: the end of the file
-// is where reads go on being short.
-func (f *File) whole() bool {
-	n := f.short.Load()
+// promises tells which transfers of a file, of one direction, are likely to end in
+// full at once: the end of the file is where reads go on being short, and there
+// are backings where every write may wait.
+type promises struct {
+	broken atomic.Int32 // in a row
+	wait   atomic.Int32 // transfers until the next one
+}
+
+// maxPromiseWait bounds how many transfers are made without a promise after one
+// that was broken, as a power of 2.
+const maxPromiseWait = 10
+
+func (p *promises) likely() bool {
+	n := p.wait.Load()
 	if n == 0 {
 		return true
 	}
-	f.short.Store(n - 1)
+	p.wait.Store(n - 1)
 	return false
 }
 
-// shortReads is how many reads are not linked after one that came short.
-const shortReads = 4
+func (p *promises) settle(kept bool) {
+	if kept {
+		if p.broken.Load() != 0 {
+			p.broken.Store(0)
+		}
+		return
+	}
+	n := p.broken.Add(1)
+	p.wait.Store(1<<min(n, maxPromiseWait) - 1)
+}
+
+func (f *File) promises(code Opcode) *promises {
+	if code == OpWrite {
+		return &f.writes
+	}
+	return &f.reads
+}

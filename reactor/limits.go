@@ -58,6 +58,9 @@ func (l *Limits) InUse() (ops int, bytes int64) {
 // Max is what NewLimits was given.
 func (l *Limits) Max() (ops int, bytes int64) { return int(l.maxOps), l.maxBytes }
 
+// cost is what an operation with a buffer of size bytes adds to inUse.
+func cost(size int) int64 { return int64(1)<<opShift + int64(size) }
+
 func (l *Limits) fits(v int64) bool {
 	ops, bytes := v>>opShift, v&byteMask
 	return ops <= l.maxOps && (bytes <= l.maxBytes || ops == 1)
@@ -66,11 +69,10 @@ func (l *Limits) fits(v int64) bool {
 // acquire admits an operation with a buffer of size bytes. It fails only with
 // the error of ctx, when no patience is left.
 func (l *Limits) acquire(ctx context.Context, p patience, size int) error {
-	cost := int64(1)<<opShift + int64(size)
-	if l.tryAcquire(cost) {
+	if l.tryAcquire(cost(size)) {
 		return nil
 	}
-	w := &limitWaiter{cost: cost, granted: make(chan struct{}), task: current()}
+	w := &limitWaiter{cost: cost(size), granted: make(chan struct{}), task: current()}
 	l.mu.Lock()
 	l.waiters = append(l.waiters, w)
 	l.waiting.Add(1)
@@ -116,10 +118,10 @@ func (l *Limits) roomy(size int) bool {
 }
 
 // charge counts an operation that was let in by roomy.
-func (l *Limits) charge(size int) { l.inUse.Add(int64(1)<<opShift + int64(size)) }
+func (l *Limits) charge(size int) { l.inUse.Add(cost(size)) }
 
 func (l *Limits) release(size int) {
-	l.inUse.Add(-(int64(1)<<opShift + int64(size)))
+	l.inUse.Add(-cost(size))
 	if l.waiting.Load() > 0 {
 		l.mu.Lock()
 		l.grant()

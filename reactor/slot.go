@@ -90,14 +90,18 @@ type slot struct {
 
 	file   *File   // pinned until the end, nil for a bare descriptor
 	limits *Limits // have admitted it beside those of the driver, or nil
-	follow *follow // what is linked to its submission, or nil
+
+	// For transfers that a command follows, which have a slot of their own.
+	command *Command   // whose slot it is, nil for all others
+	follow  *Following // what is behind the transfer
+	severed bool       // it is not any more
 
 	deadline time.Time     // when rouse is due, zero: never
 	timer    *time.Timer   // for deadline; made on first use
 	retry    time.Duration // until the next cancel
 
 	iovs  []unix.Iovec
-	aside []byte        // see setAside
+	aside []byte        // see setAside; until the transfer is over
 	path  []byte        // of openat and statx, ends with NUL
 	stat  *unix.Statx_t // what the kernel fills; made on first use
 	next  *slot         // in the free list or the backlog

@@ -10,26 +10,26 @@ import (
 // Task is a function that an [Executor] runs, seen from inside: its methods are
 // for that function alone, but for Interrupt and Unpark.
 type Task struct {
-	e  *Executor
-	fn func(*Task)
+	e *Executor
 
 	// The coroutine, which serves one task after the other.
 	next  func() (struct{}, bool)
 	stop  func()
 	yield func(struct{}) bool
 
+	busy   bool // with a task
 	exited bool // ended by runtime.Goexit, and the coroutine with it
 
 	goroutine uintptr // its name for find
 
 	call call // of the operation on its executor that the task waits for
 
-	follow follow // what the next transfer takes along; see Follow
+	follow follow // what the next transfer takes along
 
 	// Guarded by the executor's mu.
 	parked bool // not in the ready list and not running
 	permit bool // the next park returns at once
-	place  int  // in active
+	place  int  // in coroutines
 }
 
 func newTask(e *Executor) *Task {
@@ -38,26 +38,35 @@ func newTask(e *Executor) *Task {
 	return t
 }
 
-// serve is the coroutine.
+// serve is the coroutine. As long as no task of it waits it goes on with the next
+// one, which spares two switches.
 func (t *Task) serve(yield func(struct{}) bool) {
 	t.yield = yield
 	t.enlist()
 	defer t.delist()
 	for more := true; more; more = yield(struct{}{}) {
-		t.run()
+		t.busy = true
+		for fn := t.e.nextStart(); fn != nil; fn = t.e.nextStart() {
+			t.run(fn)
+		}
+		t.busy = false
 	}
 }
 
-func (t *Task) run() {
+func (t *Task) run(fn func(*Task)) {
+	t.follow = follow{} // one that panicked may have left a command
+	if t.e.closed.Load() {
+		t.Unpark() // Close has not seen this task
+	}
 	t.exited = true // unless what follows is reached
 	defer func() {
-		t.fn = nil
+		t.e.over++
 		if value := recover(); value != nil {
 			t.exited = false
 			t.e.panicked(value)
 		}
 	}()
-	t.fn(t)
+	fn(t)
 	t.exited = false
 }
 
@@ -107,7 +116,7 @@ func (t *Task) Wake(Event) { t.unpark() }
 // again. It fails with ErrClosed once the executor is being closed.
 func (t *Task) Park() error {
 	t.park()
-	if t.e.isClosed() {
+	if t.e.closed.Load() {
 		return ErrClosed
 	}
 	return nil
@@ -139,7 +148,7 @@ func (t *Task) Sleep(ctx context.Context, d time.Duration) error {
 	var err error
 	defer t.watch(ctx)()
 	t.sleep(d, func() bool {
-		if err = ctx.Err(); err == nil && t.e.isClosed() {
+		if err = ctx.Err(); err == nil && t.e.closed.Load() {
 			err = ErrClosed
 		}
 		return err != nil
@@ -180,9 +189,6 @@ func (t *Task) do(ctx context.Context, op *Op, f *File, buf *buffer, limits *Lim
 	}
 	s := th.add(op, c, f, buf)
 	s.limits = limits
-	if t.follow.fits(op, f) {
-		s.follow = &t.follow
-	}
 	c.slot = s
 	id := th.id(s)
 	if t.e.alone() {

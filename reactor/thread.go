@@ -172,7 +172,7 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 		// In this order: what becomes ready from here on finds asleep set.
 		t.asleep.Store(true)
 		if t.ready == nil || !t.ready() {
-			wait = 1
+			wait = 1 + uint32(t.promised) // those end in any case
 		}
 	}
 	if t.broken != 0 {

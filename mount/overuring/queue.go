@@ -30,13 +30,16 @@ type entry struct {
 	payload []byte
 	iovs    *[2]unix.Iovec
 	command *reactor.Command
-	started func(*reactor.Task) // serve, made once
+
+	// Made once: serve, serveAgain, and the reply to a READ or WRITE that goes
+	// to the kernel together with the transfer.
+	started, again func(*reactor.Task)
+	following      reactor.Following
 
 	parts [3][]byte // of the request, for HandleRequest
 	reply [2][]byte // head and payload
 	head  [outHeaderSize]byte
-	ahead func(n int, area *[80]byte) // replyAhead, made once
-	ioctl []byte                      // copy of an IOCTL's input, which lies where the output goes
+	ioctl []byte // copy of an IOCTL's input, which lies where the output goes
 
 	transfer transfer
 
@@ -52,7 +55,7 @@ func newQueue(s *Server, id int, executor *reactor.Executor, first, depth int) *
 		e := &entry{q: q}
 		e.header, e.payload, e.iovs = s.arena.entry(first + i)
 		e.reply = [2][]byte{e.head[:], e.payload}
-		e.started, e.ahead = e.serve, e.replyAhead
+		e.started, e.again = e.serve, e.serveAgain
 		q.entries = append(q.entries, e)
 	}
 	return q
@@ -65,6 +68,10 @@ const deviceFile = 0
 func (q *queue) register() {
 	for _, e := range q.entries {
 		e.command = q.executor.NewCommand(e.completed)
+		e.following = reactor.Following{
+			Command: e.command, File: deviceFile, Op: cmdCommitAndFetch,
+			Buf: e.payload, Fill: e.replyAhead, Overlay: writeOutSize, Dropped: e.dropped,
+		}
 		area := e.command.Submit(deviceFile, cmdRegister, uintptr(unsafe.Pointer(e.iovs)), 2)
 		putCommand(area, 0, q.id)
 	}
@@ -73,15 +80,30 @@ func (q *queue) register() {
 // completed gets the result of a command: the entry has a request, or it is the
 // ring's end.
 func (e *entry) completed(res int32) {
-	if res >= 0 && e.q.executor.Spawn(e.started) == nil {
+	if res >= 0 {
+		e.spawn(e.started)
 		return
 	}
-	q := e.q
-	if res < 0 && q.refused == 0 {
-		q.refused = syscall.Errno(-res)
+	if e.q.refused == 0 {
+		e.q.refused = syscall.Errno(-res)
 	}
-	if q.left--; q.left == 0 {
-		close(q.done)
+	e.leave()
+}
+
+// dropped is told that the reply ahead was not sent, as the transfer did not end
+// in full at once.
+func (e *entry) dropped() { e.spawn(e.again) }
+
+func (e *entry) spawn(serve func(*reactor.Task)) {
+	if e.q.executor.Spawn(serve) != nil {
+		e.leave()
+	}
+}
+
+// leave counts the entry among those that will not come back.
+func (e *entry) leave() {
+	if e.q.left--; e.q.left == 0 {
+		close(e.q.done)
 	}
 }
 
@@ -97,27 +119,40 @@ func (q *queue) admitLocker() bool {
 
 // serve answers the request in the entry.
 func (e *entry) serve(task *reactor.Task) {
-	s := e.q.s
 	unique, opcode := e.header.unique(), e.header.opcode()
+	e.begin(task, unique)
+	carries := !e.q.s.traced && (opcode == opRead || opcode == opWrite)
+	if carries {
+		task.Follow(&e.following)
+	}
+	n, errno := e.answer(unique, opcode)
+	if carries && task.Followed() {
+		e.unique.Store(0)
+		return
+	}
+	e.send(n, errno, unique)
+}
+
+// serveAgain answers the READ or WRITE whose reply ahead was dropped.
+func (e *entry) serveAgain(task *reactor.Task) {
+	unique := e.transfer.header().Unique
+	e.begin(task, unique)
+	n, errno := e.carry()
+	e.send(n, errno, unique)
+}
+
+// begin makes the request known to interrupts.
+func (e *entry) begin(task *reactor.Task, unique uint64) {
+	s := e.q.s
 	e.task.Store(task)
 	e.unique.Store(unique)
 	if s.early.any() && s.early.take(unique) {
 		go s.interruptEntry(e, unique) // ends when the request does
 	}
-	carries := !s.traced && (opcode == opRead || opcode == opWrite)
-	if carries {
-		task.Follow(e.command, deviceFile, cmdCommitAndFetch, e.payload, writeOutSize, e.ahead)
-	}
-	n, errno := e.answer(unique, opcode)
-	if carries && task.Followed() {
-		// The kernel has the reply, and the entry may hold the next request,
-		// which is served as soon as we are done.
-		e.unique.CompareAndSwap(unique, 0)
-		return
-	}
-	if carries && opcode == opWrite && errno == 0 {
-		putWriteOut(e.payload, e.transfer.written)
-	}
+}
+
+// send gives the reply, n bytes with the header or errno, to the kernel.
+func (e *entry) send(n int, errno syscall.Errno, unique uint64) {
 	e.unique.Store(0)
 	e.header.setReply(n, e.head[:], errno, unique)
 	putCommand(e.command.Submit(deviceFile, cmdCommitAndFetch, 0, 0), unique, e.q.id)
@@ -146,7 +181,10 @@ func (e *entry) answer(unique uint64, opcode uint32) (int, syscall.Errno) {
 	switch opcode {
 	case opRead, opWrite:
 		if !e.q.s.traced {
-			return e.carry(unique, opcode)
+			if !e.takeTransfer(opcode) {
+				return 0, syscall.EIO
+			}
+			return e.carry()
 		}
 	case opSetLkw:
 		if unlocks(e.parts[1]) {

@@ -15,11 +15,10 @@ import (
 
 // transfer is the READ or WRITE in an entry.
 type transfer struct {
-	read  fuse.ReadIn
-	write fuse.WriteIn
-	data  [1][]byte // of a WRITE, for Writev
-
-	written uint32 // by a WRITE, for the payload; that may not be ours any more
+	opcode uint32
+	read   fuse.ReadIn
+	write  fuse.WriteIn
+	data   [1][]byte // of a WRITE, for Writev
 
 	mu          sync.Mutex    // guards the rest
 	unique      uint64        // the request, 0 for none
@@ -59,10 +58,29 @@ func (t *transfer) interrupt(unique uint64) bool {
 	return true
 }
 
-// carry answers the READ or WRITE in the entry; see answer. It leaves it to serve
-// to put the reply to a WRITE into the payload.
-func (e *entry) carry(unique uint64, opcode uint32) (n int, errno syscall.Errno) {
-	cancel := e.transfer.begin(unique)
+// takeTransfer copies what the READ or WRITE in the entry asks for, which the reply
+// may overwrite, and reports whether it can be served.
+func (e *entry) takeTransfer(opcode uint32) bool {
+	t := &e.transfer
+	t.opcode = opcode
+	if opcode == opRead {
+		return e.input(unsafe.Slice((*byte)(unsafe.Pointer(&t.read)), unsafe.Sizeof(t.read))) && int(t.read.Size) <= len(e.payload)
+	}
+	return e.input(unsafe.Slice((*byte)(unsafe.Pointer(&t.write)), unsafe.Sizeof(t.write))) && int(t.write.Size) == len(e.parts[2])
+}
+
+// header is that of the request.
+func (t *transfer) header() *fuse.InHeader {
+	if t.opcode == opRead {
+		return &t.read.InHeader
+	}
+	return &t.write.InHeader
+}
+
+// carry answers the READ or WRITE that takeTransfer has taken; see answer. With a
+// reply that was sent ahead its result means nothing.
+func (e *entry) carry() (n int, errno syscall.Errno) {
+	cancel := e.transfer.begin(e.transfer.header().Unique)
 	defer func() {
 		e.transfer.end()
 		if value := recover(); value != nil {
@@ -72,17 +90,14 @@ func (e *entry) carry(unique uint64, opcode uint32) (n int, errno syscall.Errno)
 			}
 		}
 	}()
-	if opcode == opRead {
-		return e.carryRead(cancel, unique)
+	if e.transfer.opcode == opRead {
+		return e.carryRead(cancel)
 	}
-	return e.carryWrite(cancel, unique)
+	return e.carryWrite(cancel)
 }
 
-func (e *entry) carryRead(cancel <-chan struct{}, unique uint64) (int, syscall.Errno) {
+func (e *entry) carryRead(cancel <-chan struct{}) (int, syscall.Errno) {
 	in := &e.transfer.read
-	if !e.input(unsafe.Slice((*byte)(unsafe.Pointer(in)), unsafe.Sizeof(*in))) || int(in.Size) > len(e.payload) {
-		return 0, syscall.EIO
-	}
 	p := e.payload[:in.Size]
 	res, status := e.q.s.raw.Read(cancel, in, p)
 	if res != nil {
@@ -102,26 +117,22 @@ func (e *entry) carryRead(cancel <-chan struct{}, unique uint64) (int, syscall.E
 			n = copy(p, data)
 		}
 	}
-	putOutHeader(e.head[:], outHeaderSize+n, 0, unique)
+	putOutHeader(e.head[:], outHeaderSize+n, 0, in.Unique)
 	return outHeaderSize + n, 0
 }
 
-func (e *entry) carryWrite(cancel <-chan struct{}, unique uint64) (int, syscall.Errno) {
+func (e *entry) carryWrite(cancel <-chan struct{}) (int, syscall.Errno) {
 	in := &e.transfer.write
-	data := e.parts[2]
-	if !e.input(unsafe.Slice((*byte)(unsafe.Pointer(in)), unsafe.Sizeof(*in))) || int(in.Size) != len(data) {
-		return 0, syscall.EIO
-	}
-	e.transfer.data[0] = data
+	e.transfer.data[0] = e.parts[2]
 	n, status := e.q.s.raw.Writev(cancel, in, e.transfer.data[:])
 	if status == fuse.ENOSYS {
-		n, status = e.q.s.raw.Write(cancel, in, data)
+		n, status = e.q.s.raw.Write(cancel, in, e.parts[2])
 	}
 	if status != fuse.OK {
 		return 0, syscall.Errno(status)
 	}
-	e.transfer.written = n
-	putOutHeader(e.head[:], outHeaderSize+writeOutSize, 0, unique)
+	putWriteOut(e.payload, n) // as replyAhead has, if the data is still to be written
+	putOutHeader(e.head[:], outHeaderSize+writeOutSize, 0, in.Unique)
 	return outHeaderSize + writeOutSize, 0
 }
 
