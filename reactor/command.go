@@ -18,6 +18,7 @@ type Command struct {
 	// What it follows; see Task.Follow.
 	slot    *slot    // of its transfers, made on first use
 	linked  bool     // to one that is not over
+	moved   int      // bytes of the last one
 	entry   *sqe     // its own, until the kernel has taken it
 	finally []func() // to be called when that one is over
 }

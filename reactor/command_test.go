@@ -142,8 +142,8 @@ func TestCommandFollowsAWholeRead(t *testing.T) {
 
 // TestCommandFollowsAWholeWrite also shows that the data is written although Fill
 // has put something else in its place, that it is back when the command was not
-// sent, and which writes are left alone: with O_DIRECT, which may wait, and with
-// O_APPEND, which would be made twice.
+// sent, that the rest is written then and nothing twice, and that writes with
+// O_DIRECT, which may wait, are left alone.
 func TestCommandFollowsAWholeWrite(t *testing.T) {
 	const room = 6000 // the file may not grow beyond
 	var limit unix.Rlimit
@@ -163,7 +163,8 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 		{"short", room - 1000, 4096, 0, true, true, false},
 		{"not passed on", 0, 4096, 0, false, false, false},
 		{"O_DIRECT", 0, 4096, unix.O_DIRECT, true, false, false},
-		{"O_APPEND", 0, 4096, unix.O_APPEND, true, false, false},
+		{"O_APPEND", 0, 4096, unix.O_APPEND, true, true, true},
+		{"short, O_APPEND", room - 1000, 4096, unix.O_APPEND, true, true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e, c, results := newTestCommand(t)
@@ -171,6 +172,9 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 			f := openMemory(t, r)
 			if tc.flag == unix.O_DIRECT { // a tmpfs has that anyway
 				f = openTemp(t, r, nil, unix.O_RDWR)
+			}
+			if err := unix.Ftruncate(f.fd, tc.off); err != nil {
+				t.Fatal(err)
 			}
 			f.setFlags(t, tc.flag)
 			if tc.pass {
@@ -193,12 +197,13 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 				p := mem[:tc.size]
 				copy(p, want)
 				dropped := false
-				task.Follow(&Following{Command: c, Buf: p, Overlay: 8, Fill: func(n int, area *[80]byte) {
+				following := &Following{Command: c, Buf: p, Overlay: 8, Fill: func(n int, area *[80]byte) {
 					if n != tc.size {
 						t.Errorf("fill for %d bytes", n)
 					}
 					copy(mem, "REPLYING")
-				}, Dropped: func() { dropped = true }})
+				}, Dropped: func() { dropped = true }}
+				task.Follow(following)
 				n, err := f.WriteAt(context.Background(), p, tc.off)
 				promised := task.Followed()
 				if promised != tc.promised || n != tc.size || err != nil {
@@ -214,6 +219,9 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 				if !sent {
 					if !bytes.Equal(p, want) {
 						t.Error("the data is not back in its place")
+					}
+					if promised {
+						task.Resume(following)
 					}
 					n, err := f.WriteAt(context.Background(), p, tc.off)
 					if fits < int64(tc.size) != errors.Is(err, unix.EFBIG) || int64(n) != fits {
@@ -232,6 +240,10 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 			}
 			if copy(got, mem[8192:]); !bytes.Equal(got, want[:fits]) {
 				t.Error("the file has something else")
+			}
+			var st unix.Stat_t
+			if err := unix.Fstat(f.fd, &st); err != nil || st.Size != tc.off+fits {
+				t.Errorf("the file has %d bytes, want %d", st.Size, tc.off+fits)
 			}
 		})
 	}
@@ -260,13 +272,15 @@ func TestFollowedReadsOfManyTasks(t *testing.T) {
 			for n := range rounds {
 				off := (i*7919 + n*1009) % (1 << 16)
 				dropped := false
-				task.Follow(&Following{Command: c, Buf: p, Fill: func(int, *[80]byte) {}, Dropped: func() { dropped = true }})
+				following := &Following{Command: c, Buf: p, Fill: func(int, *[80]byte) {}, Dropped: func() { dropped = true }}
+				task.Follow(following)
 				got, err := f.ReadAt(context.Background(), p, int64(off))
 				if promised := task.Followed(); promised {
 					for mine <= n && !dropped {
 						task.Yield()
 					}
 					if dropped {
+						task.Resume(following)
 						got, err = f.ReadAt(context.Background(), p, int64(off))
 						c.Submit(0, 0, 0, 0)
 					}

@@ -46,8 +46,15 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 		return 0, ErrClosed, true
 	}
 	t := current()
-	if t != nil && t.follow.fits(op, f) && t.promise(op, f) {
-		return size, nil, true
+	if t != nil && t.follow.fits(op) {
+		switch {
+		case t.follow.resumes:
+			f.drop()
+			n, err = t.resume(ctx, op, f)
+			return n, err, true
+		case f.passOn.Load() && f.promises(op.Code).likely() && t.promise(op, f):
+			return size, nil, true
+		}
 	}
 	if !r.limits.roomy(size) {
 		f.drop()

@@ -26,7 +26,7 @@ type File struct {
 
 	unprivileged atomic.Bool // see SetUnprivileged
 
-	passOn        atomic.Uint32 // see PassOn
+	passOn        atomic.Bool // see PassOn
 	reads, writes promises
 
 	// pins counts the operations in flight, plus one until Close, which sets

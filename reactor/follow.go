@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"context"
 	"sync/atomic"
 
 	sys "github.com/iceber/iouring-go/syscall"
@@ -29,8 +30,9 @@ type Following struct {
 	Overlay int
 
 	// Dropped is told that the transfer did not end in full at once, and the
-	// command was not sent, so that it may be submitted. It is called like
-	// the command's done, in place of that.
+	// command was not sent, so that it may be submitted, once a task has made
+	// the rest of the transfer; see [Task.Resume]. It is called like the
+	// command's done, in place of that.
 	Dropped func()
 }
 
@@ -38,6 +40,7 @@ type Following struct {
 type follow struct {
 	*Following // nil: nothing
 	promised   bool
+	resumes    bool // one that was dropped
 }
 
 // Follow links the command of f to the task's next read into the start of f.Buf,
@@ -50,8 +53,12 @@ type follow struct {
 // was one, and must be called before the task is over.
 func (t *Task) Follow(f *Following) { t.follow = follow{Following: f} }
 
-// Followed withdraws what Follow has arranged and reports whether the command is
-// on its way.
+// Resume has the task's next transfer of f.Buf go on where the one that was dropped
+// has ended: what it returns covers both.
+func (t *Task) Resume(f *Following) { t.follow = follow{Following: f, resumes: true} }
+
+// Followed withdraws what Follow or Resume has arranged and reports whether the
+// command is on its way.
 func (t *Task) Followed() bool {
 	promised := t.follow.promised
 	t.follow = follow{}
@@ -79,17 +86,23 @@ func Finally(fn func()) {
 	fn()
 }
 
-// fits reports whether op is the transfer that is waited for, and likely to keep
-// the promise.
-func (w *follow) fits(op *Op, f *File) bool {
-	if w.Following == nil || w.promised || len(op.Buf) == 0 || &op.Buf[0] != &w.Buf[0] {
-		return false
+// fits reports whether op is the transfer that is waited for.
+func (w *follow) fits(op *Op) bool {
+	return w.Following != nil && !w.promised && len(op.Buf) > 0 && &op.Buf[0] == &w.Buf[0]
+}
+
+// resume makes what the transfer that was dropped has left of op.
+func (t *Task) resume(ctx context.Context, op *Op, f *File) (int, error) {
+	moved := t.follow.Command.moved
+	t.follow = follow{}
+	if moved == len(op.Buf) {
+		return moved, nil
 	}
-	need := uint32(passReads)
-	if op.Code == OpWrite {
-		need = passWrites
-	}
-	return f.passOn.Load()&need != 0 && f.promises(op.Code).likely()
+	rest := *op
+	rest.Buf = op.Buf[moved:]
+	rest.Off += int64(moved)
+	n, err := f.transferOnce(ctx, &rest)
+	return moved + n, err
 }
 
 // promise puts op and the command behind it into the submission queue, if there is
@@ -176,6 +189,7 @@ func (d *driver) redeem(s *slot, res int32) {
 	}
 	kept := int(res) == len(s.op.Buf) && !s.severed
 	f.promises(s.op.Code).settle(kept)
+	c.moved = max(int(res), 0)
 	switch {
 	case kept:
 		d.counts.add(packed(s.op.Code, OpRead, res), packed(s.op.Code, OpWrite, res))
@@ -184,7 +198,7 @@ func (d *driver) redeem(s *slot, res int32) {
 		copy(s.op.Buf, s.aside)
 	}
 	if res == -int32(unix.EOPNOTSUPP) && s.op.Flags == unix.RWF_NOWAIT {
-		f.passOn.Store(0) // this backing never says that it would wait
+		f.passOn.Store(false) // this backing never says that it would wait
 	}
 	s.limits.release(len(s.op.Buf))
 	if f.unpin() {
@@ -217,25 +231,11 @@ func (c *Command) drop() {
 // PassOn says that whoever reads the file hands the data on as it is, and that
 // whoever writes it has nothing to add, so that the answer may be sent before
 // ReadAt or WriteAt returns; see [Task.Follow]. Files with O_DIRECT, which make
-// transfers wait for the device, are left out, and so are writes with O_APPEND,
-// which cannot be made again from the start.
+// transfers wait for the device, are left out.
 func (f *File) PassOn() {
 	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_DIRECT != 0 && !f.nonblock.Load() {
-		return
-	}
-	how := uint32(passReads)
-	if flags&unix.O_APPEND == 0 {
-		how |= passWrites
-	}
-	f.passOn.Store(how)
+	f.passOn.Store(err == nil && (flags&unix.O_DIRECT == 0 || f.nonblock.Load()))
 }
-
-// What may be passed on.
-const (
-	passReads = 1 << iota
-	passWrites
-)
 
 // promises tells which transfers of a file, of one direction, are likely to end in
 // full at once: the end of the file is where reads go on being short, and there

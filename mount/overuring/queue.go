@@ -137,6 +137,7 @@ func (e *entry) serve(task *reactor.Task) {
 func (e *entry) serveAgain(task *reactor.Task) {
 	unique := e.transfer.header().Unique
 	e.begin(task, unique)
+	task.Resume(&e.following)
 	n, errno := e.carry()
 	e.send(n, errno, unique)
 }
