@@ -88,7 +88,7 @@ func Finally(fn func()) {
 
 // fits reports whether op is the transfer that is waited for.
 func (w *follow) fits(op *Op) bool {
-	return w.Following != nil && !w.promised && len(op.Buf) > 0 && &op.Buf[0] == &w.Buf[0]
+	return w.Following != nil && !w.promised && op.Off >= 0 && len(op.Buf) > 0 && &op.Buf[0] == &w.Buf[0]
 }
 
 // resume makes what the transfer that was dropped has left of op.
