@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // device carries commands out, which name themselves by a number in their area.
@@ -267,5 +268,92 @@ func TestCancelledTransferForgetsItsCommand(t *testing.T) {
 		}
 	})
 	s.wait()
+	s.close()
+}
+
+// What a promise holds is given back although its command, as one that waits for
+// the next request, does not end.
+func TestPromiseIsOverBeforeItsCommand(t *testing.T) {
+	s, d := newCarriers(t, 1, 1, faults{}, func(c *carrier) {
+		ring := c.s.e.t.q.(*fakeRing)
+		ring.hold(true)
+		p := make([]byte, 64)
+		c.task.Follow(&Following{Command: c.command, Buf: p, Fill: func(int, *[80]byte) {}, Dropped: func() { t.Error("dropped") }})
+		over := make(chan struct{})
+		if n, err := c.s.file.ReadAt(context.Background(), p, 0); n != 64 || err != nil {
+			t.Error(n, err)
+		}
+		Finally(func() { close(over) })
+		if !c.task.Followed() {
+			t.Error("no promise")
+		}
+		err := c.s.e.Spawn(func(task *Task) { // ends when it has seen it all
+			task.aside(func() {
+				select {
+				case <-over:
+				case <-time.After(10 * time.Second):
+					t.Error("Finally has not called")
+				}
+				for range 1000 {
+					if ops, _ := c.s.r.limits.InUse(); ops == 0 && c.s.r.Stats().InFlight == 0 && c.s.file.pins.Load() == 1 {
+						break
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+			ops, bytes := c.s.r.limits.InUse()
+			if stats := c.s.r.Stats(); ops != 0 || bytes != 0 || stats.InFlight != 0 || stats.BytesRead != 64 || c.s.file.pins.Load() != 1 {
+				t.Errorf("%d operations and %d bytes are in use, pins %d, %+v", ops, bytes, c.s.file.pins.Load(), stats)
+			}
+			ring.hold(false)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		for len(c.results) == 0 {
+			c.task.Park()
+		}
+	})
+	s.wait()
+	s.close()
+	if len(d.done) != 1 {
+		t.Errorf("%d commands were carried out", len(d.done))
+	}
+}
+
+// A thread that was woken to fill its queue hears of what comes next.
+func TestThreadWithAFullQueueListens(t *testing.T) {
+	const room = 16 // of the fake's queue
+	s, d := newCarriers(t, room, 1, faults{}, func(*carrier) {})
+	s.wait()
+	commands := s.e.commands
+	for _, q := range s.rings {
+		q.hold(true)
+	}
+	time.Sleep(20 * time.Millisecond) // it sleeps
+	s.e.mu.Lock()
+	for number := range room {
+		s.e.spawnLocked(func(*Task) {
+			binary.NativeEndian.PutUint64(commands[number].Submit(0, 0, 0, 0)[:], uint64(number))
+		})
+	}
+	s.e.mu.Unlock()
+	s.e.t.wakeUp()
+	time.Sleep(20 * time.Millisecond)
+	heard := make(chan struct{})
+	if err := s.e.Spawn(func(*Task) { close(heard) }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-heard:
+	case <-time.After(10 * time.Second):
+		t.Error("a task does not begin")
+	}
+	for _, q := range s.rings {
+		q.hold(false)
+	}
+	for d.times(room-1) == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	s.close()
 }

@@ -63,7 +63,6 @@ type driver struct {
 	free     *slot
 	seq      uint64 // operations ever added
 	inFlight int    // slots not free
-	promised int    // transfers that end in the next enter; see Task.Follow
 	held     int    // of these, detached: their caller is gone
 	backlog  slotList
 	filled   []uint64      // user data of what is in the submission queue, oldest first

@@ -240,6 +240,9 @@ func (e *Executor) hasReady() bool {
 }
 
 func (e *Executor) hasTasks() bool {
+	if len(e.arrived) > 0 {
+		return true
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.tasks > 0

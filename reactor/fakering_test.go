@@ -60,6 +60,8 @@ type fakeRing struct {
 
 	// device carries the commands out. It is called with mu held.
 	device func(area *[80]byte) int32
+	holds  bool // keeps commands
+	held   []*request
 
 	mu       sync.Mutex
 	changed  sync.Cond // pending, cq, overflow or closed
@@ -234,12 +236,25 @@ func (r *fakeRing) start(q *request) {
 		}
 	case q.opcode == sys.IORING_OP_READ && !known:
 		r.readReal(q)
+	case q.opcode == sys.IORING_OP_URING_CMD && r.holds:
+		r.held = append(r.held, q)
 	case q.opFlag&unix.RWF_NOWAIT == 0 && r.chance(r.faults.late):
 		r.pending = append(r.pending, q)
 		r.changed.Broadcast()
 	default:
 		r.finish(q, r.perform(q))
 	}
+}
+
+// hold has commands wait until it is called with false.
+func (r *fakeRing) hold(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.holds = on
+	for _, q := range r.held {
+		r.finish(q, r.perform(q))
+	}
+	r.held = nil
 }
 
 // cancel ends what is late. The caller holds mu.

@@ -13,7 +13,8 @@ import (
 // together with the command that tells of it, as a promise that it ends in full
 // within the very system call (RWF_NOWAIT). The task goes on as if it were over.
 // When the promise is not kept nothing has been told, and the request is served
-// again, without one.
+// again, without one. Either way its completion ends the wait of the thread's next
+// enter, so that it is looked at before the thread sleeps.
 
 // Following is a command behind a transfer; see [Task.Follow].
 type Following struct {
@@ -134,9 +135,8 @@ func (t *Task) promise(op *Op, f *File) bool {
 	s.state = slotInFlight
 	s.limits = f.r.limits
 	s.follow, s.severed = w, false
-	if !f.nonblock.Load() { // else it ends at once as it is, or it was made to wait just now
+	if !f.nonblock.Load() { // else it ends at once as it is
 		s.op.Flags |= unix.RWF_NOWAIT
-		th.promised++
 	}
 	th.send(s, e)
 	e.SetFlags(sys.IOSQE_FLAGS_IO_LINK)
@@ -184,15 +184,18 @@ func (d *driver) sever(userData uint64) {
 // redeem ends a promised transfer with result res. The caller holds mu.
 func (d *driver) redeem(s *slot, res int32) {
 	c, f := s.command, s.file
-	if s.op.Flags&unix.RWF_NOWAIT != 0 {
-		d.promised--
-	}
 	kept := int(res) == len(s.op.Buf) && !s.severed
 	f.promises(s.op.Code).settle(kept)
 	c.moved = max(int(res), 0)
+	if s.op.writes() {
+		d.counts.bytesWritten += uint64(c.moved)
+	} else {
+		d.counts.bytesRead += uint64(c.moved)
+	}
 	switch {
 	case kept:
-		d.counts.add(packed(s.op.Code, OpRead, res), packed(s.op.Code, OpWrite, res))
+		d.counts.submitted++
+		d.counts.completed++
 		c.linked = false
 	case s.op.writes():
 		copy(s.op.Buf, s.aside)

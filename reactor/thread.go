@@ -168,11 +168,11 @@ func (t *thread) turn(timeout time.Duration, tries *int) (over bool) {
 		t.arming()
 	}
 	wait := uint32(0)
-	if t.backlog.head == nil && len(t.cancels) == 0 && len(t.woken) == 0 {
+	if t.backlog.head == nil && len(t.cancels) == 0 && len(t.woken) == 0 && (t.armed || t.broken != 0) {
 		// In this order: what becomes ready from here on finds asleep set.
 		t.asleep.Store(true)
 		if t.ready == nil || !t.ready() {
-			wait = 1 + uint32(t.promised) // those end in any case
+			wait = 1
 		}
 	}
 	if t.broken != 0 {

@@ -95,6 +95,7 @@ func (s *Server) interruptProtocol(unique uint64) (found bool) {
 
 // interruptAll is for the end of the connection: nobody waits for replies.
 func (s *Server) interruptAll() {
+	s.ended.Store(true) // for requests that are about to be served again
 	for _, q := range s.queues {
 		for _, e := range q.entries {
 			if unique := e.unique.Load(); unique != 0 {

@@ -120,13 +120,12 @@ func (q *queue) admitLocker() bool {
 // serve answers the request in the entry.
 func (e *entry) serve(task *reactor.Task) {
 	unique, opcode := e.header.unique(), e.header.opcode()
-	e.begin(task, unique)
-	carries := !e.q.s.traced && (opcode == opRead || opcode == opWrite)
-	if carries {
+	interrupted := e.begin(task, unique)
+	if !interrupted && !e.q.s.traced && (opcode == opRead || opcode == opWrite) {
 		task.Follow(&e.following)
 	}
 	n, errno := e.answer(unique, opcode)
-	if carries && task.Followed() {
+	if task.Followed() {
 		e.unique.Store(0)
 		return
 	}
@@ -138,18 +137,21 @@ func (e *entry) serveAgain(task *reactor.Task) {
 	unique := e.transfer.header().Unique
 	e.begin(task, unique)
 	task.Resume(&e.following)
-	n, errno := e.carry()
+	n, errno := e.carry(e.transfer.resume(unique))
 	e.send(n, errno, unique)
 }
 
-// begin makes the request known to interrupts.
-func (e *entry) begin(task *reactor.Task, unique uint64) {
+// begin makes the request known to interrupts, and reports whether there was one
+// already.
+func (e *entry) begin(task *reactor.Task, unique uint64) (interrupted bool) {
 	s := e.q.s
 	e.task.Store(task)
 	e.unique.Store(unique)
-	if s.early.any() && s.early.take(unique) {
+	if s.early.any() && s.early.take(unique) || s.ended.Load() {
 		go s.interruptEntry(e, unique) // ends when the request does
+		return true
 	}
+	return false
 }
 
 // send gives the reply, n bytes with the header or errno, to the kernel.
@@ -185,7 +187,7 @@ func (e *entry) answer(unique uint64, opcode uint32) (int, syscall.Errno) {
 			if !e.takeTransfer(opcode) {
 				return 0, syscall.EIO
 			}
-			return e.carry()
+			return e.carry(e.transfer.begin(unique))
 		}
 	case opSetLkw:
 		if unlocks(e.parts[1]) {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -62,6 +63,7 @@ type Server struct {
 	refusal  string // why it is not
 
 	early earlyInterrupts
+	ended atomic.Bool // the connection
 
 	readers  sync.WaitGroup
 	requests sync.WaitGroup // from /dev/fuse

@@ -37,6 +37,15 @@ func (t *transfer) begin(unique uint64) <-chan struct{} {
 	return t.cancel
 }
 
+// resume is begin for a request that has ended before its reply was sent, and so
+// may have been interrupted.
+func (t *transfer) resume(unique uint64) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unique = unique
+	return t.cancel
+}
+
 func (t *transfer) end() {
 	t.mu.Lock()
 	t.unique = 0
@@ -77,10 +86,10 @@ func (t *transfer) header() *fuse.InHeader {
 	return &t.write.InHeader
 }
 
-// carry answers the READ or WRITE that takeTransfer has taken; see answer. With a
-// reply that was sent ahead its result means nothing.
-func (e *entry) carry() (n int, errno syscall.Errno) {
-	cancel := e.transfer.begin(e.transfer.header().Unique)
+// carry answers the READ or WRITE that takeTransfer has taken, within a context
+// that ends with cancel; see answer. With a reply that was sent ahead its result
+// means nothing.
+func (e *entry) carry(cancel <-chan struct{}) (n int, errno syscall.Errno) {
 	defer func() {
 		e.transfer.end()
 		if value := recover(); value != nil {

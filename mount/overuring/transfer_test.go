@@ -30,4 +30,13 @@ func TestTransferIsInterruptedByItsOwnNumber(t *testing.T) {
 	if third := tr.begin(6); closed(third) {
 		t.Error("a request begins interrupted, because the one before it was")
 	}
+	// One whose reply was dropped is what it was.
+	tr.end()
+	if tr.resume(6); !tr.interrupt(6) {
+		t.Error("a request that is served again is not interrupted")
+	}
+	tr.end()
+	if again := tr.resume(6); !closed(again) {
+		t.Error("a request that is served again has lost its interrupt")
+	}
 }
