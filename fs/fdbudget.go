@@ -43,15 +43,17 @@ func (p pathFD) release() {
 }
 
 // pin returns an O_PATH descriptor of the node's inode. The caller must
-// release it.
+// release it. It fails with ESTALE on a node that the kernel has forgotten.
 func (n *node) pin() (pathFD, syscall.Errno) {
 	for {
 		pins := n.ref.pins.Load()
-		if pins < 0 {
+		switch {
+		case pins < 0 && n.ref.dead.Load():
+			return pathFD{fd: -1}, syscall.ESTALE
+		case pins < 0:
 			fd, errno := n.tree.openHandle(n)
 			return pathFD{fd: fd}, errno
-		}
-		if n.ref.pins.CompareAndSwap(pins, pins+1) {
+		case n.ref.pins.CompareAndSwap(pins, pins+1):
 			return pathFD{fd: n.ref.fd, node: n}, 0
 		}
 	}
