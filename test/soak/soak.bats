@@ -64,6 +64,7 @@ seconds=${SOAK_SECONDS:-30}
 	done
 	echo "$rounds rounds" >&3
 	mount_fs recover
+	echo over >>"$mnt/dir/busy" # the kill may have come when it was empty
 	cmp "$mnt/dir/busy" "$source/dir/busy"
 }
 
