@@ -26,7 +26,9 @@ type IO interface {
 // File is one open backing file of an [IO].
 //
 // p belongs to the File from the call until it returns, and not longer: a call
-// whose ctx ends early returns only when the kernel is done with p.
+// whose ctx ends early returns only when the kernel is done with p. Only a server
+// that arranges for it (reactor.Task.Follow) gets p back later; what has to last
+// until then goes through reactor.Finally.
 type File interface {
 	// ReadAt fills p from byte offset off. It continues short transfers, so
 	// n < len(p) with a nil error means end of file.

@@ -241,34 +241,34 @@ func TestCommandsOfABrokenRingEnd(t *testing.T) {
 	})
 }
 
-// A transfer that is given up before the kernel has seen it leaves no command in
-// its slot, which the next operation would take along.
-func TestCancelledTransferForgetsItsCommand(t *testing.T) {
-	s, _ := newCarriers(t, 1, 1, faults{}, func(c *carrier) {
-		d := c.s.e.t.driver
-		d.mu.Lock()
-		for e := d.q.next(); e != nil; e = d.q.next() { // no room for the read
-			e.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
-			e.SetUserData(cancelTag)
-			d.filled = append(d.filled, cancelTag)
+// Where the queue has no room for a transfer and its command there is no promise.
+func TestNoPromiseWithoutRoom(t *testing.T) {
+	for room := range 2 {
+		s, _ := newCarriers(t, 1, 1, faults{}, func(c *carrier) {
+			d := c.s.e.t.driver
+			d.mu.Lock()
+			for range 16 - room { // of the fake's queue
+				e := d.q.next()
+				e.PrepOperation(uint8(OpNop), -1, 0, 0, 0)
+				e.SetUserData(cancelTag)
+				d.filled = append(d.filled, cancelTag)
+			}
+			d.mu.Unlock()
+			p := make([]byte, 64)
+			c.task.Follow(&Following{Command: c.command, Buf: p, Fill: func(int, *[80]byte) { t.Error("the command was taken along") }})
+			if n, err := c.s.file.ReadAt(context.Background(), p, 0); n != 64 || err != nil {
+				t.Error(n, err)
+			}
+			if c.task.Followed() {
+				t.Error("a promise was made")
+			}
+		})
+		s.wait()
+		if ops, _ := s.r.limits.InUse(); ops != 0 {
+			t.Errorf("%d operations are in use", ops)
 		}
-		d.mu.Unlock()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		p := make([]byte, 64)
-		c.task.Follow(&Following{Command: c.command, Buf: p, Fill: func(int, *[80]byte) { t.Error("the command was taken along") }})
-		if _, err := c.s.file.ReadAt(ctx, p, 0); !errors.Is(err, syscall.EINTR) {
-			t.Error(err)
-		}
-		if n, err := c.s.file.ReadAt(context.Background(), make([]byte, 64), 0); n != 64 || err != nil {
-			t.Error(n, err)
-		}
-		if c.task.Followed() {
-			t.Error("the command was sent")
-		}
-	})
-	s.wait()
-	s.close()
+		s.close()
+	}
 }
 
 // What a promise holds is given back although its command, as one that waits for

@@ -169,12 +169,9 @@ func TestCommandFollowsAWholeWrite(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e, c, results := newTestCommand(t)
 			r := newTestReactor(t, Config{})
-			f := openMemory(t, r)
+			f := openShared(t, r, tc.off) // writes never wait there
 			if tc.flag == unix.O_DIRECT { // a tmpfs has that anyway
 				f = openTemp(t, r, nil, unix.O_RDWR)
-			}
-			if err := unix.Ftruncate(f.fd, tc.off); err != nil {
-				t.Fatal(err)
 			}
 			f.setFlags(t, tc.flag)
 			if tc.pass {
@@ -320,24 +317,4 @@ func (f *File) setFlags(t *testing.T, flags int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// openMemory opens a file on a tmpfs, where writes never wait.
-func openMemory(t *testing.T, r *Reactor) *File {
-	t.Helper()
-	const dir = "/dev/shm"
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || uint32(st.Type) != tmpfsMagic {
-		t.Skip(dir, "is not a tmpfs")
-	}
-	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := r.Open(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
 }

@@ -51,26 +51,11 @@ func (d *driver) complete(c completion) {
 // caller holds mu.
 func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 	d.counts.completed++
-	switch {
-	case s.op.Code == OpRead || s.op.Code == OpReadv:
-		d.counts.bytesRead += uint64(n)
-	case s.op.writes():
-		d.counts.bytesWritten += uint64(n)
-	}
 	if !s.deadline.IsZero() {
 		s.deadline = time.Time{}
 		s.timer.Stop()
 	}
-	for _, l := range d.limits {
-		l.release(s.op.size())
-	}
-	if s.limits != nil {
-		s.limits.release(s.op.size())
-		s.limits = nil
-	}
-	if s.file != nil && s.file.unpin() {
-		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
-	}
+	d.letGo(s, n)
 	if errno == 0 {
 		d.deliver(s, n)
 	}
@@ -88,6 +73,27 @@ func (d *driver) finish(s *slot, n int, errno syscall.Errno) {
 		return
 	}
 	d.tell(w, Event{ID: id, N: n, Err: toError(errno), buf: buf})
+}
+
+// letGo counts what an operation has moved, n bytes, and gives back what admitted
+// it and what it was made on. The caller holds mu.
+func (d *driver) letGo(s *slot, n int) {
+	switch {
+	case s.op.Code == OpRead || s.op.Code == OpReadv:
+		d.counts.bytesRead += uint64(n)
+	case s.op.writes():
+		d.counts.bytesWritten += uint64(n)
+	}
+	for _, l := range d.limits {
+		l.release(s.op.size())
+	}
+	if s.limits != nil {
+		s.limits.release(s.op.size())
+		s.limits = nil
+	}
+	if s.file != nil && s.file.unpin() {
+		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})
+	}
 }
 
 // deliver passes on what an operation without a caller's buffer has left in its

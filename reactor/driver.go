@@ -275,7 +275,8 @@ func (d *driver) giveUp() {
 	}
 }
 
-// send puts the operation in s into the submission queue, of which it has entry e. The caller owns the submission side and holds mu.
+// send puts the operation in s into the submission queue, of which it has entry e.
+// The caller owns the submission side and holds mu.
 func (d *driver) send(s *slot, e *sqe) {
 	s.gen++
 	s.prepare(e)

@@ -101,7 +101,7 @@ type Executor struct {
 	ended   bool        // the thread is gone
 	closed  atomic.Bool // takes no new task; only written with mu held
 
-	coroutines []*Task
+	coroutines []*Task // with a task and without
 }
 
 const (
@@ -148,7 +148,7 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 // setup runs on the thread.
 func (e *Executor) setup(t *thread) error {
 	e.t = t
-	t.ready, t.live = e.hasReady, e.hasTasks
+	t.ready, t.live = e.hasReady, e.unfinished
 	t.onTag = e.tagged
 	if e.cfg.Setup != nil {
 		return e.cfg.Setup(e)
@@ -239,7 +239,7 @@ func (e *Executor) hasReady() bool {
 	return len(e.ready)+len(e.spawned) > 0
 }
 
-func (e *Executor) hasTasks() bool {
+func (e *Executor) unfinished() bool {
 	if len(e.arrived) > 0 {
 		return true
 	}

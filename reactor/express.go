@@ -50,7 +50,7 @@ func (f *File) express(ctx context.Context, op *Op) (n int, err error, done bool
 		switch {
 		case t.follow.resumes:
 			f.drop()
-			n, err = t.resume(ctx, op, f)
+			n, err = t.makeRest(ctx, op, f)
 			return n, err, true
 		case f.passOn.Load() && f.promises(op.Code).likely() && t.promise(op, f):
 			return size, nil, true

@@ -182,7 +182,7 @@ func (r *fakeRing) enter(wait uint32, timeout time.Duration) (int, syscall.Errno
 	if wait == 0 || short {
 		return n, 0
 	}
-	errno := r.await(min(int(wait), r.cqSize), timeout)
+	errno := r.await(int(wait), timeout)
 	if n > 0 { // that a wait was cut short is only told when there was no more to tell
 		return n, 0
 	}

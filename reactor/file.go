@@ -151,7 +151,8 @@ func (c *closer) Wake(Event) { unix.Close(c.fd) }
 // continues short transfers, so n < len(p) with a nil error means end of file;
 // at the file's own position it returns what is there, as read(2) does.
 // When ctx ends first the error wraps EINTR, or ETIMEDOUT for a deadline. p is
-// the caller's again when ReadAt returns.
+// the caller's again when ReadAt returns, but for a transfer that [Task.Follow]
+// takes for done.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.transfer(ctx, &Op{Code: OpRead, FD: f.fd, Buf: p, Off: off})
 }

@@ -92,8 +92,8 @@ func (w *follow) fits(op *Op) bool {
 	return w.Following != nil && !w.promised && op.Off >= 0 && len(op.Buf) > 0 && &op.Buf[0] == &w.Buf[0]
 }
 
-// resume makes what the transfer that was dropped has left of op.
-func (t *Task) resume(ctx context.Context, op *Op, f *File) (int, error) {
+// makeRest makes what the transfer that was dropped has left of op.
+func (t *Task) makeRest(ctx context.Context, op *Op, f *File) (int, error) {
 	moved := t.follow.Command.moved
 	t.follow = follow{}
 	if moved == len(op.Buf) {
@@ -187,11 +187,7 @@ func (d *driver) redeem(s *slot, res int32) {
 	kept := int(res) == len(s.op.Buf) && !s.severed
 	f.promises(s.op.Code).settle(kept)
 	c.moved = max(int(res), 0)
-	if s.op.writes() {
-		d.counts.bytesWritten += uint64(c.moved)
-	} else {
-		d.counts.bytesRead += uint64(c.moved)
-	}
+	d.letGo(s, c.moved)
 	switch {
 	case kept:
 		d.counts.submitted++
@@ -203,11 +199,7 @@ func (d *driver) redeem(s *slot, res int32) {
 	if res == -int32(unix.EOPNOTSUPP) && s.op.Flags == unix.RWF_NOWAIT {
 		f.passOn.Store(false) // this backing never says that it would wait
 	}
-	s.limits.release(len(s.op.Buf))
-	if f.unpin() {
-		d.woken = append(d.woken, wakeup{waker: (*closer)(f)})
-	}
-	s.op, s.file, s.limits, s.state = Op{}, nil, nil, slotFree
+	s.op, s.file, s.state = Op{}, nil, slotFree
 	d.inFlight--
 	if !kept {
 		c.drop()

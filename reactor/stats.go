@@ -41,7 +41,6 @@ func (r *Reactor) Stats() Stats {
 	for _, d := range r.rings {
 		d.addTo(&s)
 	}
-	_, s.InFlightBytes = r.limits.InUse()
 	r.laneMu.Lock()
 	lane := r.lane
 	for _, e := range r.executors {
@@ -54,6 +53,7 @@ func (r *Reactor) Stats() Stats {
 		lane.addTo(&s)
 		s.Blocking = s.InFlight - before
 	}
+	_, s.InFlightBytes = r.limits.InUse() // last: what is not in flight above has none
 	return s
 }
 
