@@ -84,12 +84,12 @@ func (d *driver) letGo(s *slot, n int) {
 	case s.op.writes():
 		d.counts.bytesWritten += uint64(n)
 	}
-	for _, l := range d.limits {
-		l.release(s.op.size())
-	}
-	if s.limits != nil {
-		s.limits.release(s.op.size())
-		s.limits = nil
+	if s.in != nil {
+		s.in.release(s.op.size())
+		if s.in.blocking {
+			d.blocking.Add(-1)
+		}
+		s.in = nil
 	}
 	if s.file != nil && s.file.unpin() {
 		d.woken = append(d.woken, wakeup{waker: (*closer)(s.file)})

@@ -33,8 +33,8 @@
 // # Bounds
 //
 // [Limits] bounds what is in flight, [Config.Workers] the kernel threads behind
-// backings that block ([ClassBlocking]). At a bound callers wait; nothing fails
-// and nothing grows.
+// backings that block ([ClassBlocking]), and [Workers] those that executors have
+// for them. At a bound callers wait; nothing fails and nothing grows.
 //
 // The package knows descriptors, bytes and completions. It does not log: it
 // returns errors and keeps [Stats].

@@ -19,9 +19,6 @@ const cancelTag = uint64(1)<<32 - 1
 //
 // Lock order: the submission side (take/release), then mu.
 type driver struct {
-	limits []*Limits // each has admitted what is in flight here
-	async  bool      // hand everything to io-wq at once (IOSQE_ASYNC)
-
 	// kick sees to it that the driver is driven soon. It is called without
 	// locks after the backlog or the cancel list was filled.
 	kick func(*driver)
@@ -43,6 +40,9 @@ type driver struct {
 	// own is the call of the submission side's owner, who needs one of its own
 	// only if it has to park.
 	own call
+
+	// blocking counts the operations in flight that are on blocking backings.
+	blocking atomic.Int32
 
 	// shut: closing, broken or unmapped, so that nothing may go the short way.
 	shut atomic.Bool
@@ -83,9 +83,9 @@ type counts struct {
 	bytesRead, bytesWritten                                         uint64
 }
 
-func newDriver(q queue, limits ...*Limits) *driver {
+func newDriver(q queue) *driver {
 	q.notify(false)
-	d := &driver{q: q, limits: limits, drained: make(chan struct{})}
+	d := &driver{q: q, drained: make(chan struct{})}
 	if r, ok := q.(*ring); ok {
 		d.user = r.user
 	}
@@ -94,15 +94,15 @@ func newDriver(q queue, limits ...*Limits) *driver {
 }
 
 // add puts an operation into the backlog and returns its slot. The caller holds
-// mu and has been admitted by limits; the operation's end releases that.
-func (d *driver) add(op *Op, w Waker, f *File, buf *buffer) *slot {
+// mu; the operation's end gives back what in says, which may be nil.
+func (d *driver) add(op *Op, w Waker, f *File, buf *buffer, in *admission) *slot {
 	s := d.free
 	if s == nil {
 		s = d.newSlot()
 	} else {
 		d.free = s.next
 	}
-	d.occupy(s, op, w, f, buf)
+	d.occupy(s, op, w, f, buf, in)
 	s.state = slotQueued
 	d.backlog.push(s)
 	return s
@@ -117,10 +117,13 @@ func (d *driver) newSlot() *slot {
 
 // occupy puts an operation into a free slot. The caller holds mu and sets the
 // slot's state.
-func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer) {
+func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer, in *admission) {
 	d.seq++
 	s.seq, s.end, s.done, s.retry = d.seq, endNone, 0, 0
-	s.op, s.waker, s.file, s.buf, s.async = *op, w, f, buf, d.async
+	s.op, s.waker, s.file, s.buf, s.in = *op, w, f, buf, in
+	if s.async = in != nil && in.blocking; s.async {
+		d.blocking.Add(1)
+	}
 	s.detachable = buf != nil || !op.transfers()
 	d.inFlight++
 }

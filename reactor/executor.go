@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -21,6 +22,10 @@ type ExecutorConfig struct {
 	// Workers bounds the kernel threads (io-wq) for punted operations, as
 	// [Config.RingWorkers] does. 0: 8.
 	Workers int
+
+	// Blocking are the workers for reads and writes on blocking backings that
+	// this executor shares with others. nil: it has none.
+	Blocking *Workers
 
 	// Commands gives the ring the 128-byte entries that [Command] needs.
 	Commands bool
@@ -86,9 +91,14 @@ type Executor struct {
 	over     int // tasks that are, and still counted in tasks
 	sleepers sleepers
 	commands []*Command
-	arrived  []arrival  // to be told
-	leaving  bool       // the loop is over
-	served   []*Reactor // whose statistics count this executor's operations
+	arrived  []arrival // to be told
+	leaving  bool      // the loop is over
+
+	// served are the reactors whose statistics count this executor's operations.
+	// It is replaced, with servedMu held, until gone.
+	served   atomic.Pointer[[]*Reactor]
+	servedMu sync.Mutex
+	gone     bool
 
 	// mu guards everything below. It is a leaf: any lock may be held when it
 	// is taken.
@@ -121,13 +131,14 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 		cfg.Workers = 8
 	}
 	e := &Executor{cfg: cfg}
+	e.served.Store(new([]*Reactor))
 	e.none.L = &e.mu
 	ringCfg := ringConfig{
 		entries:     uint32(cfg.Entries),
 		completions: uint32(max(4*cfg.Entries, 4096)),
 		flags:       threadRingFlags,
 		optional:    threadRingOptional,
-		workers:     workerBounds{cfg.Workers, cfg.Workers},
+		workers:     cfg.Blocking.bounds(cfg.Workers),
 		bigEntries:  cfg.Commands,
 		keep:        e.keeps(),
 		newQueue:    cfg.newQueue,
@@ -138,9 +149,12 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 			ringCfg.lockdown = append(slices.Clone(fileOps), Opcode(sys.IORING_OP_URING_CMD))
 		}
 	}
-	_, err := startThread(ringCfg, nil, e.setup, e.loop)
+	_, err := startThread(ringCfg, e.setup, e.loop)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Blocking != nil {
+		cfg.Blocking.join(e)
 	}
 	return e, nil
 }
@@ -203,20 +217,29 @@ func (e *Executor) Run() error {
 
 // Close refuses new tasks and operations, cancels the operations in flight and
 // ends sleeps, waits until all tasks are over and gives thread and ring back. A
-// task must not call it.
-func (e *Executor) Close() error {
+// task must not call it. It is [Executor.Shutdown] without a limit in time.
+func (e *Executor) Close() error { return e.Shutdown(context.Background()) }
+
+// Shutdown is Close until ctx ends. Then it returns the error of ctx and leaves
+// the thread and its ring to what hangs there, until that ends.
+func (e *Executor) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	again := e.closed.Swap(true)
 	for _, task := range e.coroutines {
 		task.wakeLocked()
 	}
 	e.mu.Unlock()
+	if !again {
+		e.t.stopAll()
+	}
+	select {
+	case <-e.t.ended:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if again {
-		<-e.t.ended
 		return ErrClosed
 	}
-	e.t.stopAll()
-	<-e.t.ended
 	return nil
 }
 
@@ -279,15 +302,20 @@ func (e *Executor) rounds(t *thread) {
 	}
 }
 
-// serve makes the executor's operations count in the statistics of r, which a
-// task uses. It runs on the thread.
+// serve makes the executor's operations count in the statistics of r, whose files
+// it is about to have operations of.
 func (e *Executor) serve(r *Reactor) {
-	for _, known := range e.served {
-		if known == r {
-			return
-		}
+	if slices.Contains(*e.served.Load(), r) {
+		return
 	}
-	e.served = append(e.served, r)
+	e.servedMu.Lock()
+	defer e.servedMu.Unlock()
+	served := *e.served.Load()
+	if e.gone || slices.Contains(served, r) {
+		return
+	}
+	served = append(slices.Clone(served), r)
+	e.served.Store(&served)
 	r.laneMu.Lock()
 	r.executors = append(r.executors, e)
 	r.laneMu.Unlock()
@@ -296,7 +324,10 @@ func (e *Executor) serve(r *Reactor) {
 // end runs when the thread is done.
 func (e *Executor) end() {
 	executors.Add(-1)
-	for _, r := range e.served {
+	e.servedMu.Lock()
+	e.gone = true
+	e.servedMu.Unlock()
+	for _, r := range *e.served.Load() {
 		r.laneMu.Lock()
 		r.executors = slices.DeleteFunc(r.executors, func(other *Executor) bool { return other == e })
 		var s Stats

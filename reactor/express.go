@@ -165,8 +165,6 @@ func (t *Task) express(ctx context.Context, op *Op, f *File) (n int, err error, 
 	c := t.newCall()
 	c.slot = s
 	th.enlist(s, op, f, c)
-	s.limits = f.r.limits
-	s.limits.charge(len(op.Buf))
 	if errno != 0 {
 		th.mu.Unlock()
 		th.failed(errno, 0) // what was not taken goes out with the next turn
@@ -241,9 +239,6 @@ func (d *driver) leave(op *Op, f *File, size int) {
 // enlistOwn is enlist for d.own. The caller owns the submission side and holds mu.
 func (d *driver) enlistOwn(s *slot, op *Op, f *File) {
 	d.enlist(s, op, f, &d.own)
-	for _, l := range d.limits {
-		l.charge(len(op.Buf))
-	}
 	d.own.slot, d.own.done = s, false
 }
 
@@ -251,7 +246,8 @@ func (d *driver) enlistOwn(s *slot, op *Op, f *File) {
 // slot an ordinary one in flight. The caller holds mu.
 func (d *driver) enlist(s *slot, op *Op, f *File, c *call) {
 	d.spare = d.newSlot()
-	d.occupy(s, op, c, f, nil)
+	d.occupy(s, op, c, f, nil, &f.r.inline)
+	f.r.limits.charge(len(op.Buf))
 	s.state = slotInFlight
 	d.counts.submitted++
 	if d.closing { // stopAll has not seen it

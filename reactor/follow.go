@@ -131,9 +131,8 @@ func (t *Task) promise(op *Op, f *File) bool {
 	}
 	w := t.follow.Following
 	s := w.Command.own()
-	th.occupy(s, op, nil, f, nil)
+	th.occupy(s, op, nil, f, nil, &f.r.inline)
 	s.state = slotInFlight
-	s.limits = f.r.limits
 	s.follow, s.severed = w, false
 	if !f.nonblock.Load() { // else it ends at once as it is
 		s.op.Flags |= unix.RWF_NOWAIT

@@ -145,3 +145,28 @@ func (l *Limits) grant() {
 		}
 	}
 }
+
+// admission is how an operation on a backing of one class comes in.
+type admission struct {
+	limits   []*Limits // hold room for it
+	blocking bool      // io_uring_enter would block on it; see [ClassBlocking]
+}
+
+// acquire waits until there is room for size bytes; see [Limits.acquire].
+func (a *admission) acquire(ctx context.Context, p patience, size int) error {
+	for i, l := range a.limits {
+		if err := l.acquire(ctx, p, size); err != nil {
+			for _, l := range a.limits[:i] {
+				l.release(size)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *admission) release(size int) {
+	for _, l := range a.limits {
+		l.release(size)
+	}
+}

@@ -9,14 +9,14 @@ import (
 // do performs an operation for the calling goroutine: buf, if not nil, is where
 // op.Buf lies, and comes back in the event unless the event is early.
 func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, error) {
-	slow := op.class(f) == ClassBlocking
-	if err := r.admit(ctx, op, slow); err != nil {
+	in, err := r.admit(ctx, op, f)
+	if err != nil {
 		return Event{}, err
 	}
 	task := current()
 	switch {
-	case slow:
-		return r.doSlow(ctx, task, op, f, buf)
+	case in.blocking:
+		return r.doBlocking(ctx, task, op, f, buf)
 	case task != nil:
 		return r.doTask(ctx, task, op, f, buf)
 	}
@@ -25,10 +25,10 @@ func (r *Reactor) do(ctx context.Context, op *Op, f *File, buf *buffer) (Event, 
 	if d.closing {
 		d.mu.Unlock()
 		r.release(d)
-		r.dismiss(op.size(), false)
+		in.release(op.size())
 		return Event{}, ErrClosed
 	}
-	d.own.slot, d.own.done = d.add(op, &d.own, f, buf), false
+	d.own.slot, d.own.done = d.add(op, &d.own, f, buf, in), false
 	return r.conclude(ctx, d, r.patience(op)), nil
 }
 
@@ -47,19 +47,19 @@ func (r *Reactor) conclude(ctx context.Context, d *driver, p patience) Event {
 	return ev
 }
 
-// doSlow performs an admitted operation on a blocking backing.
-func (r *Reactor) doSlow(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
-	t, err := r.slowLane()
+// doBlocking performs an admitted operation on a blocking backing.
+func (r *Reactor) doBlocking(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
+	t, err := r.submitter(task, op)
 	if err == nil {
 		c := newCall()
 		defer c.free()
 		c.task = task
-		if id, ok := t.submit(op, c, f, buf); ok {
+		if id, ok := t.submit(op, c, f, buf, &r.blocking); ok {
 			return c.wait(ctx, id, r.patience(op)), nil
 		}
 		err = ErrClosed
 	}
-	r.dismiss(op.size(), true)
+	r.blocking.release(op.size())
 	return Event{}, err
 }
 
@@ -69,11 +69,11 @@ func (r *Reactor) doTask(ctx context.Context, task *Task, op *Op, f *File, buf *
 	if !r.closed.Load() {
 		var ev Event
 		task.e.serve(r)
-		if ev, err = task.do(ctx, op, f, buf, r.limits, r.patience(op)); err == nil {
+		if ev, err = task.do(ctx, op, f, buf, &r.inline, r.patience(op)); err == nil {
 			return ev, nil
 		}
 	}
-	r.dismiss(op.size(), false)
+	r.inline.release(op.size())
 	return Event{}, err
 }
 
@@ -89,20 +89,20 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	if errno := op.check(); errno != 0 {
 		return EventID{}, newOpError(op, errno)
 	}
-	slow := op.class(f) == ClassBlocking
 	size := op.size()
-	if err := r.admit(ctx, op, slow); err != nil {
+	in, err := r.admit(ctx, op, f)
+	if err != nil {
 		return EventID{}, err
 	}
-	if slow {
+	if in.blocking {
 		t, err := r.slowLane()
 		if err == nil {
-			if id, ok := t.submit(op, w, f, buf); ok {
+			if id, ok := t.submit(op, w, f, buf, in); ok {
 				return id, nil
 			}
 			err = ErrClosed
 		}
-		r.dismiss(size, slow)
+		in.release(size)
 		return EventID{}, err
 	}
 	d := r.acquire()
@@ -110,10 +110,10 @@ func (r *Reactor) register(ctx context.Context, op *Op, w Waker, f *File, buf *b
 	if d.closing {
 		d.mu.Unlock()
 		r.release(d)
-		r.dismiss(size, slow)
+		in.release(size)
 		return EventID{}, ErrClosed
 	}
-	s := d.add(op, w, f, buf)
+	s := d.add(op, w, f, buf, in)
 	d.arm(s)
 	id := d.id(s)
 	d.drive(nil)
@@ -143,30 +143,15 @@ func (op *Op) class(f *File) Class {
 	return ClassOf(op.FD)
 }
 
-// admit waits until op fits within the limits; dismiss is its opposite for an
-// operation that no driver has taken.
-func (r *Reactor) admit(ctx context.Context, op *Op, slow bool) error {
+// admit waits until op fits within the limits. Its end releases that, or who
+// finds no driver for it.
+func (r *Reactor) admit(ctx context.Context, op *Op, f *File) (*admission, error) {
+	in := &r.inline
+	if op.class(f) == ClassBlocking {
+		in = &r.blocking
+	}
 	if op.Timeout == 0 {
 		op.Timeout = r.cfg.Timeout
 	}
-	size, p := op.size(), r.patience(op)
-	if slow {
-		if err := r.slow.acquire(ctx, p, size); err != nil {
-			return err
-		}
-	}
-	if err := r.limits.acquire(ctx, p, size); err != nil {
-		if slow {
-			r.slow.release(size)
-		}
-		return err
-	}
-	return nil
-}
-
-func (r *Reactor) dismiss(size int, slow bool) {
-	if slow {
-		r.slow.release(size)
-	}
-	r.limits.release(size)
+	return in, in.acquire(ctx, r.patience(op), op.size())
 }

@@ -28,8 +28,8 @@ type Config struct {
 	// Workers bounds the kernel threads (io-wq) that carry reads and writes
 	// on blocking backings; each blocked operation takes one, further ones
 	// queue. An eighth as many more carry the rest (fsync, openat and so on),
-	// which so has room of its own. 0: 240, which with the threads of an
-	// ordinary process stays below 300.
+	// which so has room of its own. 0: [DefaultWorkers]. Executors may have
+	// such workers of their own; see [Workers].
 	Workers int
 
 	// RingWorkers bounds the kernel threads for punted operations of each
@@ -67,6 +67,10 @@ type Config struct {
 // defaultLimits bounds the whole process where no Config says otherwise.
 var defaultLimits = sync.OnceValue(func() *Limits { return NewLimits(16384, 512<<20) })
 
+// DefaultWorkers bounds the kernel threads that carry reads and writes on blocking
+// backings. With the threads of an ordinary process they stay below 300.
+const DefaultWorkers = 240
+
 // Reactor performs file I/O on a set of rings. Safe for concurrent use.
 //
 // A caller fills an entry, submits it and reaps at once: what the page cache
@@ -76,6 +80,8 @@ type Reactor struct {
 	cfg    Config
 	limits *Limits
 	slow   *Limits // the part of limits that blocking backings may use
+
+	inline, blocking admission // of an operation, by the class of its backing
 
 	rings []*driver
 
@@ -105,7 +111,7 @@ func New(cfg Config) (*Reactor, error) {
 		cfg.Rings = min(8*runtime.GOMAXPROCS(0), 128)
 	}
 	if cfg.Workers <= 0 {
-		cfg.Workers = 240
+		cfg.Workers = DefaultWorkers
 	}
 	if cfg.spin == 0 {
 		cfg.spin = spinAfterProgress
@@ -122,6 +128,8 @@ func New(cfg Config) (*Reactor, error) {
 	}
 	ops, bytes := r.limits.Max()
 	r.slow = NewLimits(ops*3/4, bytes/4*3)
+	r.inline = admission{limits: []*Limits{r.limits}}
+	r.blocking = admission{limits: []*Limits{r.slow, r.limits}, blocking: true}
 	efd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, newSetupError("eventfd", err)
@@ -160,7 +168,7 @@ func (r *Reactor) addRing(efd int) error {
 	if err != nil {
 		return err
 	}
-	d := newDriver(q, r.limits)
+	d := newDriver(q)
 	d.kick = r.kick
 	r.rings = append(r.rings, d)
 	return nil
@@ -199,7 +207,7 @@ func (r *Reactor) slowLane() (*thread, error) {
 		return nil, ErrClosed
 	}
 	if r.lane == nil {
-		lane, err := newLane(r.cfg, []*Limits{r.slow, r.limits}, r.lockdown())
+		lane, err := newLane(r.cfg, r.lockdown())
 		if err != nil {
 			return nil, err
 		}

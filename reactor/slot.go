@@ -88,8 +88,8 @@ type slot struct {
 	buf        *buffer
 	detachable bool
 
-	file   *File   // pinned until the end, nil for a bare descriptor
-	limits *Limits // have admitted it beside those of the driver, or nil
+	file *File      // pinned until the end, nil for a bare descriptor
+	in   *admission // nil where none was asked for
 
 	// For transfers that a command follows, which have a slot of their own.
 	command *Command   // whose slot it is, nil for all others

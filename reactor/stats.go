@@ -27,7 +27,7 @@ type Stats struct {
 
 	MaxOps     int   `json:"max_ops"`     // the limits
 	MaxBytes   int64 `json:"max_bytes"`   //
-	MaxWorkers int   `json:"max_workers"` // bound on kernel threads for blocking backings
+	MaxWorkers int   `json:"max_workers"` // bound on kernel threads for blocking backings, those of executors that have used the reactor included
 	Rings      int   `json:"rings"`
 }
 
@@ -45,13 +45,14 @@ func (r *Reactor) Stats() Stats {
 	lane := r.lane
 	for _, e := range r.executors {
 		e.t.addTo(&s)
+		if w := e.cfg.Blocking; w != nil {
+			s.MaxWorkers += w.each
+		}
 	}
 	s.addCounters(&r.past)
 	r.laneMu.Unlock()
 	if lane != nil {
-		before := s.InFlight
 		lane.addTo(&s)
-		s.Blocking = s.InFlight - before
 	}
 	_, s.InFlightBytes = r.limits.InUse() // last: what is not in flight above has none
 	return s
@@ -102,4 +103,5 @@ func (d *driver) addTo(s *Stats) {
 	s.BytesWritten += counts.bytesWritten
 	s.InFlight += d.inFlight
 	s.Held += d.held
+	s.Blocking += int(d.blocking.Load())
 }

@@ -178,17 +178,16 @@ func (t *Task) newCall() *call {
 	return &t.call
 }
 
-// do performs an operation on the executor's ring. limits, if not nil, has
-// admitted it. A failure means that it was not submitted.
-func (t *Task) do(ctx context.Context, op *Op, f *File, buf *buffer, limits *Limits, p patience) (Event, error) {
+// do performs an operation on the executor's ring, admitted as in says if that is
+// not nil. A failure means that it was not submitted.
+func (t *Task) do(ctx context.Context, op *Op, f *File, buf *buffer, in *admission, p patience) (Event, error) {
 	th, c := t.e.t, t.newCall()
 	th.mu.Lock()
 	if th.closing {
 		th.mu.Unlock()
 		return Event{}, ErrClosed
 	}
-	s := th.add(op, c, f, buf)
-	s.limits = limits
+	s := th.add(op, c, f, buf, in)
 	c.slot = s
 	id := th.id(s)
 	if t.e.alone() {

@@ -40,7 +40,7 @@ type thread struct {
 // startThread makes the ring on a new locked thread and leaves it running loop
 // until the driver is closing and drained. setup, if set, runs on the thread
 // before.
-func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, loop func(*thread)) (*thread, error) {
+func startThread(cfg ringConfig, setup func(*thread) error, loop func(*thread)) (*thread, error) {
 	started := make(chan error, 1)
 	t := &thread{ended: make(chan struct{})}
 	// The goroutine ends when the driver is drained (stopAll); close awaits it.
@@ -48,7 +48,7 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 		defer close(t.ended)
 		defer close(started)
 		runtime.LockOSThread() // for life: io-wq and SINGLE_ISSUER hang on the thread
-		if err := t.open(cfg, limits); err != nil {
+		if err := t.open(cfg); err != nil {
 			started <- err
 			return
 		}
@@ -81,7 +81,7 @@ func startThread(cfg ringConfig, limits []*Limits, setup func(*thread) error, lo
 // as those of tests do in FailNow.
 var errSetupExited = errors.New("reactor: setup has ended its goroutine")
 
-func (t *thread) open(cfg ringConfig, limits []*Limits) error {
+func (t *thread) open(cfg ringConfig) error {
 	cfg.thread = true
 	q, err := cfg.open()
 	if err != nil {
@@ -91,7 +91,7 @@ func (t *thread) open(cfg ringConfig, limits []*Limits) error {
 		q.close()
 		return newSetupError("eventfd", err)
 	}
-	t.driver = newDriver(q, limits...)
+	t.driver = newDriver(q)
 	t.driver.onTag = t.tagged
 	t.driver.kick = func(*driver) { t.wakeUp() }
 	return nil
@@ -133,13 +133,13 @@ func (t *thread) signal() {
 
 // submit hands an operation over; see driver.add. It reports false when the
 // driver takes nothing more.
-func (t *thread) submit(op *Op, w Waker, f *File, buf *buffer) (id EventID, ok bool) {
+func (t *thread) submit(op *Op, w Waker, f *File, buf *buffer, in *admission) (id EventID, ok bool) {
 	t.mu.Lock()
 	if t.closing {
 		t.mu.Unlock()
 		return EventID{}, false
 	}
-	s := t.add(op, w, f, buf)
+	s := t.add(op, w, f, buf, in)
 	if c, isCall := w.(*call); isCall {
 		c.slot, c.parked = s, true
 	}

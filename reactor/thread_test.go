@@ -47,7 +47,7 @@ func TestEnterMovesOverflowIn(t *testing.T) {
 // TestThreadOutlivesItsRing: where the kernel refuses every enter, operations
 // fail with its errno and the thread still ends when it is told to.
 func TestThreadOutlivesItsRing(t *testing.T) {
-	th, err := startThread(ringConfig{entries: 8, completions: 64, workers: workerBounds{1, 1}}, nil,
+	th, err := startThread(ringConfig{entries: 8, completions: 64, workers: workerBounds{1, 1}},
 		func(t *thread) error { r := t.q.(*ring); r.enterFD, r.enterFlags = -1, 0; return nil },
 		func(t *thread) {
 			for tries := 0; !t.turn(0, &tries); {
@@ -63,7 +63,7 @@ func TestThreadOutlivesItsRing(t *testing.T) {
 	defer file.Close()
 	for range 3 {
 		c := newCall()
-		id, ok := th.submit(&Op{Code: OpRead, FD: int(file.Fd()), Buf: make([]byte, 1)}, c, nil, nil)
+		id, ok := th.submit(&Op{Code: OpRead, FD: int(file.Fd()), Buf: make([]byte, 1)}, c, nil, nil, nil)
 		if !ok {
 			t.Fatal("not taken")
 		}
