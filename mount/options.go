@@ -104,6 +104,10 @@ type Options struct {
 	// of their depth. Buffers take memory once used. 0: a quarter of the
 	// machine's.
 	UringMemory int
+	// Workers bounds the kernel threads that the queues of FUSE-over-io_uring
+	// share for reads and writes on a backing that blocks. 0:
+	// reactor.DefaultWorkers.
+	Workers int
 
 	// DebugRequests logs every FUSE request at level debug.
 	DebugRequests bool

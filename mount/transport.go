@@ -126,7 +126,7 @@ func prepareRing(o *Options) (carrier, error) {
 	err := overuring.Available()
 	var s *overuring.Server
 	if err == nil {
-		s, err = overuring.New(overuring.Options{Depth: o.UringDepth, Memory: int64(o.UringMemory), Log: o.Log})
+		s, err = overuring.New(overuring.Options{Depth: o.UringDepth, Memory: int64(o.UringMemory), Workers: o.Workers, Log: o.Log})
 	}
 	if err == nil {
 		return ring{s}, nil

@@ -9,7 +9,8 @@
 // task there: what the node tree reads and writes through the reactor is
 // submitted to the ring the requests came from, straight from and into the
 // request's buffer, and goes out together with the replies of others. The task
-// then waits without holding the thread.
+// then waits without holding the thread. On a backing that blocks the ring's
+// kernel workers carry it, a bounded number for all queues together.
 //
 // # What a node tree must not do
 //

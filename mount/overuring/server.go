@@ -1,6 +1,7 @@
 package overuring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -26,6 +28,12 @@ const (
 	// queueEntries is the size of the rings' submission queues. What does not
 	// fit goes out with another system call.
 	queueEntries = 512
+	// fewWorkers is how many of Workers a queue must have: with fewer most
+	// requests would be handed on to another queue, one after the other.
+	fewWorkers = 8
+	// closeWait bounds how long the rings may take to hand back what a hung
+	// backing holds.
+	closeWait = time.Second
 )
 
 // Options say how a [Server] is set up. The zero value is good for most uses.
@@ -38,6 +46,10 @@ type Options struct {
 	// kernel uses the same few again and again. 0: a quarter of the machine's
 	// memory.
 	Memory int64
+	// Workers bounds the kernel threads that carry reads and writes on a
+	// backing that blocks. The queues share them; where there are too few for
+	// that, the node tree's reactor has its own. 0: reactor.DefaultWorkers.
+	Workers int
 	// Log gets what an operator should know. nil: nothing is logged.
 	Log *logrus.Entry
 }
@@ -79,6 +91,9 @@ func New(o Options) (*Server, error) {
 	if o.Memory <= 0 {
 		o.Memory = machineMemory() / 4
 	}
+	if o.Workers <= 0 {
+		o.Workers = reactor.DefaultWorkers
+	}
 	s := &Server{opts: o, log: o.Log, fd: -1, notifier: newNotifier(), room: make(chan struct{}, maxDeviceRequests)}
 	if s.log == nil {
 		l := logrus.New()
@@ -89,9 +104,14 @@ func New(o Options) (*Server, error) {
 	if s.plan, err = hostPlan(); err != nil {
 		return nil, fmt.Errorf("find the CPUs: %w", err)
 	}
+	var workers *reactor.Workers
+	if o.Workers >= fewWorkers*len(s.plan.pins) {
+		workers = reactor.NewWorkers(o.Workers, len(s.plan.pins))
+	}
 	for _, cpu := range s.plan.pins {
 		e, err := reactor.NewExecutor(reactor.ExecutorConfig{
 			Entries:       queueEntries,
+			Blocking:      workers,
 			Commands:      true,
 			Interrupts:    true,
 			KeepProcessor: true,
@@ -121,11 +141,14 @@ func pin(cpu int) error {
 func (s *Server) Callbacks() fusefs.ServerCallbacks { return s.notifier }
 
 // Close gives the rings back, of a Server that was not started or whose Serve
-// has returned.
+// has returned. What hangs on a backing for longer than a second is left behind,
+// and an error tells of it.
 func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
 	var err error
 	for _, e := range s.executors {
-		err = errors.Join(err, e.Close())
+		err = errors.Join(err, e.Shutdown(ctx))
 	}
 	s.executors = nil
 	return err

@@ -41,10 +41,7 @@ answers() { timeout 60 "$@" >/dev/null; }
 	# Over io_uring the requests in hand are bounded by depth and memory; others
 	# wait in the kernel, and with them metadata.
 	source=$slow mount_fs max_write=128K uring_depth=1024
-	local bound readers blocked
-	# What the daemon states: its bound on kernel workers, and room for the
-	# threads of the Go runtime and the rings.
-	bound=$(($(stats_of "$mnt" reactor.max_workers) + 64))
+	local bound=304 readers blocked # 240 kernel workers, the rings' threads and Go's
 	steer hang
 
 	fio --name=r --filename="$mnt/file" --rw=read --bs=4k --size=4k --number_ios=1 --direct=1 --ioengine=psync \

@@ -24,5 +24,11 @@ var backingWords = []*Option{
 	{Name: "io_timeout", Arg: "SECONDS", Group: Backing, Help: "a read or write that takes longer gives ETIMEDOUT, and the mount goes on (default: none)",
 		set: func(s *Settings, v string) error { return setTimeout(&s.Reactor.Timeout, v) }},
 	{Name: "workers", Arg: "COUNT", Group: Backing, Help: "most threads for reads and writes of a SOURCE that blocks, such as NFS or FUSE (default: 240)",
-		set: func(s *Settings, v string) error { return setWorkers(&s.Reactor.Workers, v) }},
+		set: func(s *Settings, v string) error {
+			if err := setWorkers(&s.Reactor.Workers, v); err != nil {
+				return err
+			}
+			s.Mount.Workers = s.Reactor.Workers
+			return nil
+		}},
 }
