@@ -106,7 +106,7 @@ func (n *node) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 	c := callerOf(ctx)
 	h, _ := f.(*handle)
 	if in.Valid&(fuse.FATTR_SIZE|fuse.FATTR_MTIME) != 0 {
-		defer reactor.Finally(n.change())
+		defer reactor.Finally(n.change(unknownSize))
 	}
 	errno = n.tree.block(func() syscall.Errno { return n.setattr(c, p.fd, h, in) })
 	if errno != 0 {

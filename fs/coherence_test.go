@@ -150,6 +150,60 @@ func TestChangesBehindBetweenWrites(t *testing.T) {
 	}
 }
 
+// Writes that follow each other closely are not looked at one by one. A change by
+// others that comes last is found in open files all the same, one that comes among
+// them by the next open.
+func TestChangesBehindManyWrites(t *testing.T) {
+	const size, hour = 1 << 20, time.Hour
+	for _, tc := range []struct {
+		name string
+		// change has others call behind, around and among the writes many makes.
+		change func(fd int, many, behind func())
+		reopen bool // it takes another open to see it
+	}{
+		{name: "later", change: func(_ int, many, behind func()) { many(); time.Sleep(5 * time.Millisecond); behind() }},
+		{name: "after a close", change: func(fd int, many, behind func()) {
+			many()
+			if other, err := unix.Dup(fd); err == nil {
+				unix.Close(other)
+			}
+			behind()
+		}},
+		{name: "between", change: func(_ int, many, behind func()) { many(); behind(); many() }, reopen: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			source := t.TempDir()
+			write(t, filepath.Join(source, "f"), fmt.Sprintf("%*s", size, "before"))
+			d := startMount(t, serveConfig{Source: source, Options: testOptions{AttrTimeout: hour, EntryTimeout: hour}}, nil)
+			fd := openRW(t, d.dir, "f", 0)
+			defer unix.Close(fd)
+			const at = size - 6
+			sixBytes(t, fd, at) // is cached now
+			many := func() {
+				for i := range 100 {
+					if _, err := unix.Pwrite(fd, []byte("mount!"), int64(i)*4096); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			tc.change(fd, many, func() { overwrite(t, filepath.Join(source, "f"), "behind", at) })
+			time.Sleep(50 * time.Millisecond)
+			if tc.reopen {
+				fd = openRW(t, d.dir, "f", 0)
+				defer unix.Close(fd)
+			} else if _, err := unix.Pwrite(fd, []byte("mount!"), 0); err != nil { // and looks, as AttrTimeout is long
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return sixBytes(t, fd, at) == "behind" })
+			for i := range 100 {
+				if got := sixBytes(t, fd, i*4096); got != "mount!" {
+					t.Fatalf("write %d of the mount reads %q", i, got)
+				}
+			}
+		})
+	}
+}
+
 // Who writes a part of a page and reads it reads what it wrote, whoever writes
 // other parts meanwhile.
 func TestWritersOfOnePage(t *testing.T) {

@@ -172,7 +172,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	var h *handle
 	c := callerOf(ctx)
 	if truncates {
-		defer reactor.Finally(n.change())
+		defer reactor.Finally(n.change(unknownSize))
 	}
 	if n.tree.slow || truncates {
 		kill := truncates && c.killPriv()
@@ -243,7 +243,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	if h.canAppend || h.node.setID.Load() {
 		return h.writeSlow(ctx, data, off)
 	}
-	defer reactor.Finally(h.node.change())
+	defer reactor.Finally(h.node.change(off + int64(len(data))))
 	n, err := h.file.WriteAt(ctx, data, off)
 	if err != nil && n == 0 {
 		return 0, toErrno(err)
@@ -253,7 +253,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 
 // writeSlow is Write for files that have or had O_APPEND or set-id bits.
 func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	defer reactor.Finally(h.node.change())
+	defer reactor.Finally(h.node.change(off + int64(len(data))))
 	c := callerOf(ctx)
 	if c.killPriv() {
 		h.node.tree.block(func() syscall.Errno {
@@ -304,7 +304,7 @@ var _ = (fusefs.FileAllocater)((*handle)(nil))
 
 func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
 	h.changed(ctx)
-	defer reactor.Finally(h.node.change())
+	defer reactor.Finally(h.node.change(unknownSize))
 	return toErrno(h.file.Fallocate(ctx, mode, int64(off), int64(size)))
 }
 
@@ -330,6 +330,7 @@ var _ = (fusefs.FileFlusher)((*handle)(nil))
 // writes its data out and reports what went wrong (close(2)).
 func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	t := h.node.tree
+	h.node.settle() // who closes the file may tell others to change it
 	if !t.slow {
 		return 0
 	}
@@ -403,7 +404,7 @@ func (n *node) CopyFileRange(ctx context.Context, fhIn fusefs.FileHandle, offIn 
 		return 0, syscall.EBADF
 	}
 	to.changed(ctx)
-	defer reactor.Finally(to.node.change())
+	defer reactor.Finally(to.node.change(unknownSize))
 	var copied int
 	errno := n.tree.block(func() syscall.Errno {
 		with := idsOnly // for the sake of quotas

@@ -22,8 +22,10 @@ type watched struct {
 	every time.Duration // zero: the kernel looks
 	stop  chan struct{}
 
-	mu    sync.Mutex
-	nodes map[*node]struct{}
+	mu      sync.Mutex
+	nodes   map[*node]struct{}
+	linger  []*node       // whose changes linger
+	lingers chan struct{} // one place: there are some
 }
 
 // watches reports whether a tree with these options looks itself. A slow backing
@@ -43,7 +45,9 @@ func (t *Tree) startWatch() {
 	}
 	w := &t.watched
 	w.every, w.stop, w.nodes = max(t.opts.AttrTimeout/2, minWatch), make(chan struct{}), make(map[*node]struct{})
-	t.background.Go(func() { // ends with stopWatch
+	w.lingers = make(chan struct{}, 1)
+	t.background.Go(w.settle) // ends with stopWatch
+	t.background.Go(func() {  // ends with stopWatch
 		tick := time.NewTicker(w.every)
 		defer tick.Stop()
 		for {
@@ -55,6 +59,40 @@ func (t *Tree) startWatch() {
 			}
 		}
 	})
+}
+
+// add has the node's changes settled within linger.
+func (w *watched) add(n *node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.linger = append(w.linger, n)
+	select {
+	case w.lingers <- struct{}{}:
+	default:
+	}
+}
+
+// settle ends the lingering of changes, of all files at once.
+func (w *watched) settle() {
+	for {
+		select {
+		case <-w.lingers:
+		case <-w.stop:
+			return
+		}
+		select {
+		case <-time.After(linger):
+		case <-w.stop:
+			return
+		}
+		w.mu.Lock()
+		nodes := w.linger
+		w.linger = nil
+		w.mu.Unlock()
+		for _, n := range nodes {
+			n.settle()
+		}
+	}
 }
 
 func (t *Tree) stopWatch() {
@@ -105,6 +143,43 @@ type cacheState struct {
 	size         int64
 	mtime, ctime unix.Timespec
 	changing     int // changes by the tree that are under way
+
+	streak   streak
+	lingers  bool      // changes are over, and what they have left is not known yet
+	end      int64     // the size they leave, negative if that is not known
+	last     time.Time // when the last of them was over
+	doubtful bool      // since the kernel started, others may have come between them unseen
+}
+
+// A look at a file costs the next write more than the look: filesystems with
+// multigrain timestamps (Linux 6.13) have to set a new modification time for it,
+// which XFS does not do without waiting, so that a kernel worker makes the write.
+// So where changes follow each other closely, only some are looked at one by one.
+const (
+	// linger is how long changes are taken for one, at most.
+	linger = 10 * time.Millisecond
+	// singleChanges is how many may be looked at one by one before that.
+	singleChanges = 8
+)
+
+// streak tells changes that come now and then from those that follow each other
+// closely. The former are more often linger apart.
+type streak struct {
+	credit int
+	since  time.Time // counted up to then
+}
+
+// goesOn counts a change in, and reports whether it is one of many.
+func (s *streak) goesOn(now time.Time) bool {
+	if n := now.Sub(s.since) / linger; n > 0 {
+		s.credit = int(min(n+time.Duration(s.credit), singleChanges))
+		s.since = now
+	}
+	if s.credit == 0 {
+		return true
+	}
+	s.credit--
+	return false
 }
 
 // unchanged reports whether the file is as it was at the previous call or look,
@@ -116,7 +191,8 @@ func (c *cacheState) unchanged(fd int) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	same := c.known && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
+	same := c.known && !c.doubtful && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
+	c.doubtful = c.lingers || c.changing > 1
 	c.record(&st)
 	return same
 }
@@ -131,7 +207,7 @@ func (n *node) look() {
 	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changing == 0 {
+	if c.changing == 0 && !c.lingers {
 		n.lookLocked()
 	}
 }
@@ -158,17 +234,33 @@ func (n *node) fstat() (st unix.Stat_t, ok bool) {
 	return st, unix.Fstat(p.fd, &st) == nil
 }
 
-// change begins a change of the file's data that the tree makes; the function it
-// returns, if not nil, ends it.
-func (n *node) change() (done func()) {
+// unknownSize is for change.
+const unknownSize = -1
+
+// change begins a change of the file's data that the tree makes, which leaves the
+// file no shorter than end; the function it returns, if not nil, ends it.
+//
+// Among changes that overlap or follow each other closely others' are seen if they
+// leave another size, or come last. In case of others the kernel's cache does not
+// outlast the next open.
+func (n *node) change(end int64) (done func()) {
 	c := &n.cache
 	if c.handles.Load() == 0 {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changing++; c.changing == 1 {
+	switch c.changing++; {
+	case c.changing > 1:
+		c.doubtful = true
+	case !c.lingers:
 		n.lookLocked()
+		c.end = c.size
+	}
+	if end < 0 || c.end < 0 {
+		c.end = unknownSize
+	} else {
+		c.end = max(c.end, end)
 	}
 	return n.endChange
 }
@@ -177,12 +269,44 @@ func (n *node) endChange() {
 	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changing--; c.changing > 0 {
+	c.changing--
+	c.last = time.Now()
+	switch {
+	case c.changing > 0 || c.lingers:
+	case c.streak.goesOn(c.last):
+		c.lingers, c.doubtful = true, true
+		n.tree.watched.add(n)
+	default:
+		if st, ok := n.fstat(); ok {
+			c.record(&st)
+		}
+	}
+}
+
+// settle ends the lingering of changes.
+func (n *node) settle() {
+	c := &n.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.lingers {
+		return
+	}
+	c.lingers = false
+	if c.changing > 0 {
 		return
 	}
 	if st, ok := n.fstat(); ok {
+		if c.joined(&st) {
+			n.dropCache()
+		}
 		c.record(&st)
 	}
+}
+
+// joined reports whether the file, as it is after changes by the tree that all are
+// over, shows one by others.
+func (c *cacheState) joined(st *unix.Stat_t) bool {
+	return c.end >= 0 && c.end != st.Size || time.Unix(st.Mtim.Unix()).After(c.last)
 }
 
 // dropCache has the kernel drop what it has cached of the file, soon: the request

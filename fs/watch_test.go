@@ -46,3 +46,135 @@ func TestLookAtAForgottenNode(t *testing.T) {
 		}
 	}
 }
+
+// lingering has a node of the file at path linger, after changes that the function
+// which is returned makes one more of: it writes to the start of the file.
+func lingering(t *testing.T, path string) (n *node, change func()) {
+	t.Helper()
+	tree, err := New(filepath.Dir(path), Options{IO: NewSyncIO(0), AttrTimeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	t.Cleanup(func() { tree.Close() })
+	n = &node{tree: tree}
+	n.ref.init(fd)
+	n.cache.handles.Store(1)
+	n.cache.dropping.Store(true) // there is no kernel to be told
+	change = func() {
+		t.Helper()
+		done := n.change(5)
+		overwriteFile(t, path, "mount", 0)
+		done()
+	}
+	for end := time.Now().Add(time.Minute); !n.lingers(); change() {
+		if time.Now().After(end) {
+			t.Fatal("changes do not linger")
+		}
+	}
+	return n, change
+}
+
+func (n *node) lingers() bool {
+	n.cache.mu.Lock()
+	defer n.cache.mu.Unlock()
+	return n.cache.lingers
+}
+
+func overwriteFile(t *testing.T, path, data string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(data), off)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
+
+func TestChangesAmongThoseThatLinger(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		others func(path string)
+		joined bool
+	}{
+		{"none", func(string) {}, false},
+		{"appended", func(path string) { overwriteFile(t, path, "behind", 4096) }, true},
+		{"shortened", func(path string) { os.Truncate(path, 100) }, true},
+		{"later", func(path string) {
+			time.Sleep(100 * time.Millisecond) // timestamps are as coarse as that at most
+			overwriteFile(t, path, "behind", 4000)
+		}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n, change := lingering(t, path)
+			change()
+			tc.others(path)
+			st, ok := n.fstat()
+			n.cache.mu.Lock()
+			defer n.cache.mu.Unlock()
+			if joined := n.cache.joined(&st); !ok || joined != tc.joined {
+				t.Errorf("others have joined: %v, %+v", joined, st)
+			}
+		})
+	}
+}
+
+// What was written among changes that linger cannot be told from these, so the next
+// open does without what the kernel has; and only that.
+func TestAnOpenAfterChangesThatLinger(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := lingering(t, path)
+	if errno := (&handle{node: n}).Flush(t.Context()); errno != 0 {
+		t.Error(errno)
+	}
+	if n.lingers() {
+		t.Error("changes linger after a close")
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if n.cache.unchanged(fd) {
+		t.Error("the first open keeps what the kernel has")
+	}
+	if !n.cache.unchanged(fd) {
+		t.Error("the second does not")
+	}
+}
+
+func TestStreak(t *testing.T) {
+	var s streak
+	now := time.Now()
+	several := func(n int, every time.Duration) (many int) {
+		for range n {
+			now = now.Add(every)
+			if s.goesOn(now) {
+				many++
+			}
+		}
+		return many
+	}
+	if n := several(singleChanges+10, time.Microsecond); n != 10 {
+		t.Errorf("%d of %d changes at once are of many", n, singleChanges+10)
+	}
+	if n := several(1000, linger/10); n < 890 || n > 910 {
+		t.Errorf("%d of 1000 changes, ten in the time of one, are of many", n)
+	}
+	if n := several(1000, linger); n != 0 {
+		t.Errorf("%d of 1000 changes at their time are of many", n)
+	}
+}
