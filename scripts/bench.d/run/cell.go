@@ -14,19 +14,21 @@ import (
 
 // cell is one thing to measure.
 type cell struct {
-	name string
-	rw   string // fio's rw, empty for a call of the syscalls program
-	bs   int64  // bytes per operation, 0 without data
-	jobs int
+	name   string
+	rw     string // fio's rw, empty for a call of the syscalls program
+	bs     int64  // bytes per operation, 0 without data
+	jobs   int
+	cached bool // fio never opens with O_DIRECT
 }
 
-// parseCell reads randread-4k-x16, read-1m-x1, stat, open-close.
+// parseCell reads randread-4k-x16, read-1m-x1, randwrite-4k-x1-cached, stat, open-close.
 func parseCell(s string) (cell, error) {
 	if s == "stat" || s == "open-close" {
 		return cell{name: s, jobs: 1}, nil
 	}
-	bad := fmt.Errorf("cell %q: want RW-BS-xJOBS, stat or open-close", s)
-	parts := strings.Split(s, "-")
+	bad := fmt.Errorf("cell %q: want RW-BS-xJOBS, RW-BS-xJOBS-cached, stat or open-close", s)
+	io, cached := strings.CutSuffix(s, "-cached")
+	parts := strings.Split(io, "-")
 	if len(parts) != 3 || len(parts[1]) < 2 {
 		return cell{}, bad
 	}
@@ -37,7 +39,7 @@ func parseCell(s string) (cell, error) {
 	if unit == 0 || err1 != nil || err2 != nil || jobs < 1 {
 		return cell{}, bad
 	}
-	return cell{name: s, rw: parts[0], bs: count * unit, jobs: jobs}, nil
+	return cell{name: s, rw: parts[0], bs: count * unit, jobs: jobs, cached: cached}, nil
 }
 
 // measurement is one cell on one target in one round.
@@ -95,7 +97,7 @@ func load(c config, cell cell, t target) (ops, seconds float64, err error) {
 		return r.Ops, r.Seconds, err
 	}
 	direct := "0"
-	if t.Direct {
+	if t.Direct && !cell.cached {
 		direct = "1"
 	}
 	out, err := output("fio", "--name=bench", "--directory="+t.Dir, "--filename_format=bench.$jobnum",

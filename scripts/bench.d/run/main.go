@@ -71,7 +71,7 @@ func parseConfig() (config, error) {
 		c.targets = append(c.targets, t)
 		return err
 	})
-	cells := flag.String("cells", "", "comma-separated cells: RW-BS-xJOBS (RW is fio's), stat, open-close")
+	cells := flag.String("cells", "", "comma-separated cells: RW-BS-xJOBS (RW is fio's) or RW-BS-xJOBS-cached, stat, open-close")
 	flag.IntVar(&c.rounds, "rounds", 5, "rounds; figures are medians over them")
 	flag.DurationVar(&c.duration, "time", time.Second, "length of one measurement")
 	size := flag.Int64("file-mib", 16, "size of each file, in MiB")

@@ -13,9 +13,11 @@ func TestParseCell(t *testing.T) {
 		want cell
 		ok   bool
 	}{
-		{"randread-4k-x16", cell{"randread-4k-x16", "randread", 4096, 16}, true},
-		{"write-1m-x1", cell{"write-1m-x1", "write", 1 << 20, 1}, true},
-		{"stat", cell{"stat", "", 0, 1}, true},
+		{"randread-4k-x16", cell{"randread-4k-x16", "randread", 4096, 16, false}, true},
+		{"write-1m-x1", cell{"write-1m-x1", "write", 1 << 20, 1, false}, true},
+		{"write-4k-x2-cached", cell{"write-4k-x2-cached", "write", 4096, 2, true}, true},
+		{"stat-cached", cell{}, false},
+		{"stat", cell{"stat", "", 0, 1, false}, true},
 		{"randread-4k", cell{}, false},
 		{"randread-4-x1", cell{}, false},
 		{"randread-4k-x0", cell{}, false},
