@@ -11,6 +11,17 @@ load helpers
 	[ -z "$(ls -A "$source")" ]
 }
 
+@test "a source that is a FUSE filesystem says how much it takes at once" {
+	expect_no_io
+	mount_fs max_background=12
+	run -0 "$URINGFS" doctor "$mnt"
+	[[ $output == *"backing_background"*"12 reads"*"echo 256 >/sys/fs/fuse/connections/"* ]]
+	"$URINGFS" umount "$mnt"
+	mount_fs max_background=100
+	run -0 "$URINGFS" doctor "$mnt"
+	[[ $output == *"ok"*"backing_background"*"up to 100"* ]]
+}
+
 @test "a missing source is a failure" {
 	expect_no_io
 	run -30 "$URINGFS" doctor "$top/missing"

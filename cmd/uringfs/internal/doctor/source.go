@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,9 @@ func examineSource(source string) []Finding {
 	}
 	defer unix.Close(fd)
 	findings := []Finding{backingClass(fd), fileHandles(fd)}
+	if f, known := fuseBackground(fd); known {
+		findings = append(findings, f)
+	}
 	tmp, err := unix.Open(source, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return append(findings, finding("trial_file", Note, "run doctor as a user who may write there",
@@ -64,6 +69,33 @@ func backingClass(fd int) Finding {
 		return finding("backing", Note, "consider -o io_timeout=30 and the number of -o workers", "%s; its I/O can block, so worker threads carry it", kind)
 	}
 	return ok("backing", "%s; served inline", kind)
+}
+
+// fewBackground is less than the readers of a busy mount may be.
+const fewBackground = 64
+
+// fuseBackground tells how many direct reads and writes from io_uring a source that
+// is a FUSE filesystem takes at once, where this user may know.
+func fuseBackground(fd int) (f Finding, known bool) {
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.FUSE_SUPER_MAGIC || unix.Fstat(fd, &st) != nil {
+		return f, false
+	}
+	path := fmt.Sprintf("/sys/fs/fuse/connections/%d/max_background", unix.Minor(st.Dev))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return f, false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return f, false
+	}
+	if n < fewBackground {
+		return finding("backing_background", Note, "echo 256 >"+path,
+			"if this FUSE filesystem bypasses the page cache (direct_io) it takes no more than %d reads and writes at once from io_uring", n), true
+	}
+	return ok("backing_background", "this FUSE filesystem takes up to %d reads and writes at once that bypass the page cache", n), true
 }
 
 func fileHandles(fd int) Finding {
