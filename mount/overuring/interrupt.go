@@ -73,7 +73,7 @@ func (s *Server) tryInterrupt(unique uint64) (found bool) {
 	found = s.interruptProtocol(unique)
 	for _, q := range s.queues {
 		for _, e := range q.entries {
-			if e.unique.Load() != unique || !found && !e.transfer.interrupt(unique) {
+			if e.unique.Load() != unique || !found && !e.direct.interrupt(unique) {
 				continue
 			}
 			if task := e.task.Load(); task != nil {

@@ -18,6 +18,7 @@ const (
 // Operations that need attention of their own; go-fuse does not export them.
 const (
 	opForget      = 2
+	opGetattr     = 3
 	opRead        = 15
 	opWrite       = 16
 	opInit        = 26
@@ -56,6 +57,7 @@ type header []byte
 func (h header) length() uint32  { return binary.NativeEndian.Uint32(h[0:]) }
 func (h header) opcode() uint32  { return binary.NativeEndian.Uint32(h[4:]) }
 func (h header) unique() uint64  { return binary.NativeEndian.Uint64(h[8:]) }
+func (h header) node() uint64    { return binary.NativeEndian.Uint64(h[16:]) }
 func (h header) payload() uint32 { return binary.NativeEndian.Uint32(h[payloadOffset:]) }
 
 // request splits the entry's request into its parts, of which it needs room for

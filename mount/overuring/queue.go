@@ -41,7 +41,7 @@ type entry struct {
 	head  [outHeaderSize]byte
 	ioctl []byte // copy of an IOCTL's input, which lies where the output goes
 
-	transfer transfer
+	direct direct
 
 	// unique is the request being served, 0 for none, and task who does.
 	unique atomic.Uint64
@@ -134,10 +134,10 @@ func (e *entry) serve(task *reactor.Task) {
 
 // serveAgain answers the READ or WRITE whose reply ahead was dropped.
 func (e *entry) serveAgain(task *reactor.Task) {
-	unique := e.transfer.header().Unique
+	unique := e.direct.header().Unique
 	e.begin(task, unique)
 	task.Resume(&e.following)
-	n, errno := e.carry(e.transfer.resume(unique))
+	n, errno := e.carry(e.direct.resume(unique))
 	e.send(n, errno, unique)
 }
 
@@ -181,14 +181,13 @@ func (e *entry) answer(unique uint64, opcode uint32) (int, syscall.Errno) {
 	if !e.header.request(e.payload, e.parts[:]) {
 		return 0, syscall.EIO
 	}
-	switch opcode {
-	case opRead, opWrite:
-		if !e.q.s.traced {
-			if !e.takeTransfer(opcode) {
-				return 0, syscall.EIO
-			}
-			return e.carry(e.transfer.begin(unique))
+	if e.header.goesDirectly() && !e.q.s.traced {
+		if !e.takeDirect(opcode) {
+			return 0, syscall.EIO
 		}
+		return e.carry(e.direct.begin(unique))
+	}
+	switch opcode {
 	case opSetLkw:
 		if unlocks(e.parts[1]) {
 			break // flock(2) says so whether it waits or not
