@@ -244,7 +244,14 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 		return h.writeSlow(ctx, data, off)
 	}
 	defer reactor.Finally(h.node.change(off + int64(len(data))))
+	return h.write(ctx, data, off)
+}
+
+func (h *handle) write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	n, err := h.file.WriteAt(ctx, data, off)
+	if n < len(data) {
+		h.node.cache.cameShort()
+	}
 	if err != nil && n == 0 {
 		return 0, toErrno(err)
 	}
@@ -267,11 +274,7 @@ func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32,
 		}
 		defer reactor.Finally(h.appends.done)
 	}
-	n, err := h.file.WriteAt(ctx, data, off)
-	if err != nil && n == 0 {
-		return 0, toErrno(err)
-	}
-	return uint32(n), 0
+	return h.write(ctx, data, off)
 }
 
 var _ = (fusefs.FileWritever)((*handle)(nil))

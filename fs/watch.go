@@ -265,6 +265,13 @@ func (n *node) change(end int64) (done func()) {
 	return n.endChange
 }
 
+// cameShort says that a change under way does not leave the file as long as it was to.
+func (c *cacheState) cameShort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = unknownSize
+}
+
 func (n *node) endChange() {
 	c := &n.cache
 	c.mu.Lock()

@@ -100,13 +100,18 @@ func overwriteFile(t *testing.T, path, data string, off int64) {
 func TestChangesAmongThoseThatLinger(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		others func(path string)
+		others func(n *node, path string)
 		joined bool
 	}{
-		{"none", func(string) {}, false},
-		{"appended", func(path string) { overwriteFile(t, path, "behind", 4096) }, true},
-		{"shortened", func(path string) { os.Truncate(path, 100) }, true},
-		{"later", func(path string) {
+		{"none", func(*node, string) {}, false},
+		{"none, and one of ours failed", func(n *node, _ string) {
+			done := n.change(1 << 20)
+			n.cache.cameShort()
+			done()
+		}, false},
+		{"appended", func(_ *node, path string) { overwriteFile(t, path, "behind", 4096) }, true},
+		{"shortened", func(_ *node, path string) { os.Truncate(path, 100) }, true},
+		{"later", func(_ *node, path string) {
 			time.Sleep(100 * time.Millisecond) // timestamps are as coarse as that at most
 			overwriteFile(t, path, "behind", 4000)
 		}, true},
@@ -118,7 +123,7 @@ func TestChangesAmongThoseThatLinger(t *testing.T) {
 			}
 			n, change := lingering(t, path)
 			change()
-			tc.others(path)
+			tc.others(n, path)
 			st, ok := n.fstat()
 			n.cache.mu.Lock()
 			defer n.cache.mu.Unlock()
