@@ -87,7 +87,7 @@ func (d *driver) letGo(s *slot, n int) {
 	if s.in != nil {
 		s.in.release(s.op.size())
 		if s.in.blocking {
-			d.blocking.Add(-1)
+			d.freeWorker()
 		}
 		s.in = nil
 	}

@@ -42,7 +42,9 @@ type driver struct {
 	own call
 
 	// blocking counts the operations in flight that are on blocking backings.
+	// room, if not nil, has let them in beside the limits; see [Workers].
 	blocking atomic.Int32
+	room     *Limits
 
 	// shut: closing, broken or unmapped, so that nothing may go the short way.
 	shut atomic.Bool
@@ -121,8 +123,8 @@ func (d *driver) occupy(s *slot, op *Op, w Waker, f *File, buf *buffer, in *admi
 	d.seq++
 	s.seq, s.end, s.done, s.retry = d.seq, endNone, 0, 0
 	s.op, s.waker, s.file, s.buf, s.in = *op, w, f, buf, in
-	if s.async = in != nil && in.blocking; s.async {
-		d.blocking.Add(1)
+	if s.async = in != nil && in.blocking; s.async && d.room == nil {
+		d.blocking.Add(1) // else they are counted before
 	}
 	s.detachable = buf != nil || !op.transfers()
 	d.inFlight++

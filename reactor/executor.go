@@ -161,7 +161,10 @@ func NewExecutor(cfg ExecutorConfig) (*Executor, error) {
 
 // setup runs on the thread.
 func (e *Executor) setup(t *thread) error {
-	e.t = t
+	e.t, t.executor = t, e
+	if w := e.cfg.Blocking; w != nil {
+		t.room = w.room
+	}
 	t.ready, t.live = e.hasReady, e.unfinished
 	t.onTag = e.tagged
 	if e.cfg.Setup != nil {
@@ -324,6 +327,9 @@ func (e *Executor) serve(r *Reactor) {
 // end runs when the thread is done.
 func (e *Executor) end() {
 	executors.Add(-1)
+	if e.cfg.Blocking != nil {
+		e.cfg.Blocking.leave(e)
+	}
 	e.servedMu.Lock()
 	e.gone = true
 	e.servedMu.Unlock()

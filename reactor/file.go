@@ -143,8 +143,15 @@ func (f *File) Close() error {
 // closer closes a File whose last operation has ended, off the driver's mutex.
 type closer File
 
-// Wake closes the descriptor.
-func (c *closer) Wake(Event) { unix.Close(c.fd) }
+// Wake closes the descriptor, which may hang (FLUSH) on a backing that blocks: then
+// on another goroutine than that of the ring, which ends when the backing answers.
+func (c *closer) Wake(Event) {
+	if c.class == ClassInline {
+		unix.Close(c.fd)
+		return
+	}
+	go unix.Close(c.fd)
+}
 
 // ReadAt fills p from byte offset off, or from the file's own position if off
 // is AtPosition, and returns the number of bytes read. At an offset it

@@ -1,5 +1,7 @@
 package reactor
 
+import "context"
+
 // newLane starts the submitter of backings that block: io_uring_enter itself
 // would block on them, so every operation goes to io-wq at once (IOSQE_ASYNC).
 // io-wq hangs on the submitting thread, so one thread for all of them makes the
@@ -29,15 +31,17 @@ func laneWorkers(transfers int) workerBounds {
 
 // submitter is the thread that hands an operation on a blocking backing to the
 // kernel: the lane, but for the reads and writes of tasks that there are [Workers]
-// for.
-func (r *Reactor) submitter(task *Task, op *Op) (*thread, error) {
+// for, of which it has one then.
+func (r *Reactor) submitter(ctx context.Context, task *Task, op *Op) (*thread, error) {
 	if task == nil || task.e.cfg.Blocking == nil || !op.transfers() {
 		return r.slowLane()
 	}
 	if r.closed.Load() {
 		return nil, ErrClosed
 	}
-	e := task.e.cfg.Blocking.choose(task.e)
-	e.serve(r)
-	return e.t, nil
+	t, err := task.e.cfg.Blocking.acquire(ctx, task, r.patience(op))
+	if err == nil {
+		t.executor.serve(r)
+	}
+	return t, err
 }

@@ -49,13 +49,16 @@ func (r *Reactor) conclude(ctx context.Context, d *driver, p patience) Event {
 
 // doBlocking performs an admitted operation on a blocking backing.
 func (r *Reactor) doBlocking(ctx context.Context, task *Task, op *Op, f *File, buf *buffer) (Event, error) {
-	t, err := r.submitter(task, op)
+	t, err := r.submitter(ctx, task, op)
 	if err == nil {
 		c := newCall()
 		defer c.free()
 		c.task = task
 		if id, ok := t.submit(op, c, f, buf, &r.blocking); ok {
 			return c.wait(ctx, id, r.patience(op)), nil
+		}
+		if t.executor != nil {
+			t.freeWorker()
 		}
 		err = ErrClosed
 	}

@@ -218,7 +218,8 @@ func (r *Reactor) slowLane() (*thread, error) {
 
 // Close refuses new operations, cancels those in flight, awaits every
 // completion and gives the rings back. It is [Reactor.Shutdown] without a limit
-// in time, so that it lasts as long as a hung backing does.
+// in time, so that it lasts as long as a hung backing does. Operations on the rings
+// of executors are these' own: close them first.
 func (r *Reactor) Close() error { return r.Shutdown(context.Background()) }
 
 // Shutdown is Close until ctx ends. Then it returns the error of ctx and leaves

@@ -3,6 +3,7 @@ package reactor
 import (
 	"bytes"
 	"os"
+	"slices"
 )
 
 // Stats is a reading of a reactor's counters and gauges. Counters only grow.
@@ -21,7 +22,7 @@ type Stats struct {
 	InFlightBytes int64 `json:"in_flight_bytes"` // of their buffers
 	Held          int   `json:"held"`            // operations whose caller has been answered and whose buffer the kernel still has
 	Blocking      int   `json:"blocking"`        // operations in flight on blocking backings
-	Waiting       int   `json:"waiting"`         // callers waiting for room within the limits or for a ring
+	Waiting       int   `json:"waiting"`         // callers waiting for room within the limits, for a ring, or for one of [Workers]
 
 	Workers int `json:"workers"` // kernel threads (io-wq) of the whole process, idle ones included
 
@@ -41,12 +42,17 @@ func (r *Reactor) Stats() Stats {
 	for _, d := range r.rings {
 		d.addTo(&s)
 	}
+	var pools []*Workers
 	r.laneMu.Lock()
 	lane := r.lane
 	for _, e := range r.executors {
 		e.t.addTo(&s)
 		if w := e.cfg.Blocking; w != nil {
 			s.MaxWorkers += w.each
+			if !slices.Contains(pools, w) {
+				pools = append(pools, w)
+				s.Waiting += int(w.room.waiting.Load())
+			}
 		}
 	}
 	s.addCounters(&r.past)

@@ -33,6 +33,8 @@ type thread struct {
 	// reports whether it must not sleep, live whether it must not end.
 	ready, live func() bool
 
+	executor *Executor // whose it is, nil for the lane
+
 	counter [8]byte // what that read fills
 	ended   chan struct{}
 }

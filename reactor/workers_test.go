@@ -91,10 +91,13 @@ func TestReadsBeyondAllWorkersWaitForOne(t *testing.T) {
 	defer command("release")
 	results := spawnReads(t, context.Background(), e, f, 100)
 	awaitHanging(t, path, 8)
-	for end := time.Now().Add(time.Minute); e.t.blocking.Load() < 100; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); r.Stats().Waiting < 92; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d in flight", e.t.blocking.Load())
+			t.Fatalf("%+v", r.Stats())
 		}
+	}
+	if n := e.t.blocking.Load(); n != 8 {
+		t.Errorf("%d on the ring of 8 workers", n)
 	}
 	command("release")
 	for range 100 {
@@ -164,5 +167,89 @@ func TestAnExecutorThatIsClosedCarriesNothingMore(t *testing.T) {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What finds no worker waits for any of them, and not behind what hangs.
+func TestReadsThatWaitedGoToWhateverWorkerIsFree(t *testing.T) {
+	hungPath, hung := slowBacking(t, 1<<20)
+	path, command := slowBacking(t, 1<<20)
+	r := newTestReactor(t, Config{})
+	w := NewWorkers(16, 2)
+	a, b := withWorkers(t, w), withWorkers(t, w)
+	hung("hang")
+	defer hung("release")
+	hanging := spawnReads(t, context.Background(), a, openPath(t, r, hungPath), 8)
+	awaitHanging(t, hungPath, 8)
+	command("hang")
+	defer command("release")
+	f := openPath(t, r, path)
+	others := spawnReads(t, context.Background(), b, f, 8)
+	awaitHanging(t, path, 8)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	waited := spawnReads(t, ctx, a, f, 1)
+	for end := time.Now().Add(time.Minute); r.Stats().Waiting < 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", r.Stats())
+		}
+	}
+	command("release")
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	for range 8 {
+		if err := <-others; err != nil {
+			t.Error(err)
+		}
+	}
+	hung("release")
+	for range 8 {
+		if err := <-hanging; err != nil {
+			t.Error(err)
+		}
+	}
+	if ops, _ := w.room.InUse(); ops != 0 || a.t.blocking.Load() != 0 || b.t.blocking.Load() != 0 {
+		t.Errorf("%d, %d and %d workers occupied for ever", ops, a.t.blocking.Load(), b.t.blocking.Load())
+	}
+}
+
+// A file that was closed under a read that hung is closed when that ends, which may
+// hang in turn, and not on the thread of the tasks.
+func TestACloseThatHangsHoldsNoTask(t *testing.T) {
+	path, command := slowBacking(t, 1<<20)
+	r := newTestReactor(t, Config{})
+	f := openPath(t, r, path)
+	e := withWorkers(t, NewWorkers(4, 1))
+	command("interrupt ignore")
+	command("ops read")
+	command("delay 500ms")
+	ctx, cancel := context.WithCancel(context.Background())
+	results := spawnReads(t, ctx, e, f, 1)
+	awaitHanging(t, path, 1)
+	cancel()
+	if err := <-results; !errors.Is(err, syscall.EINTR) {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	command("ops flush")
+	command("hang")
+	defer command("release")
+	for end := time.Now().Add(time.Minute); r.Stats().Held > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the read does not end")
+		}
+	}
+	awaitHanging(t, path, 1)
+	done := make(chan struct{})
+	if err := e.Spawn(func(*Task) { close(done) }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("the tasks stand still")
 	}
 }

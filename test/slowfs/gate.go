@@ -30,7 +30,7 @@ func newGate() *gate {
 }
 
 // opNames are the operations that can be made slow.
-var opNames = []string{"read", "write", "fsync", "open", "lookup", "getattr", "getxattr", "readdir"}
+var opNames = []string{"read", "write", "fsync", "flush", "open", "lookup", "getattr", "getxattr", "readdir"}
 
 func (g *gate) setOps(list string) error {
 	ops := map[string]bool{}

@@ -169,7 +169,12 @@ func (f *file) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, sy
 
 var _ = (fusefs.FileFlusher)((*file)(nil))
 
-func (f *file) Flush(ctx context.Context) syscall.Errno { return f.inner.Flush(ctx) }
+func (f *file) Flush(ctx context.Context) syscall.Errno {
+	if errno := f.gate.wait(ctx, "flush"); errno != 0 {
+		return errno
+	}
+	return f.inner.Flush(ctx)
+}
 
 var _ = (fusefs.FileReleaser)((*file)(nil))
 
