@@ -146,12 +146,14 @@ func (s *Server) Callbacks() fusefs.ServerCallbacks { return s.notifier }
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	var err error
-	for _, e := range s.executors {
-		err = errors.Join(err, e.Shutdown(ctx))
+	var wg sync.WaitGroup
+	errs := make([]error, len(s.executors))
+	for i, e := range s.executors {
+		wg.Go(func() { errs[i] = e.Shutdown(ctx) })
 	}
+	wg.Wait()
 	s.executors = nil
-	return err
+	return errors.Join(errs...)
 }
 
 // Start takes over a fresh connection, of which nothing has been read: it
