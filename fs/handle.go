@@ -270,6 +270,7 @@ func (h *handle) writeSlow(ctx context.Context, data []byte, off int64) (uint32,
 	}
 	if h.canAppend {
 		if errno := h.appends.use(h.node.tree, c.appends()); errno != 0 {
+			h.node.cache.cameShort()
 			return 0, errno
 		}
 		defer reactor.Finally(h.appends.done)
@@ -333,7 +334,6 @@ var _ = (fusefs.FileFlusher)((*handle)(nil))
 // writes its data out and reports what went wrong (close(2)).
 func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	t := h.node.tree
-	h.node.settle() // who closes the file may tell others to change it
 	if !t.slow {
 		return 0
 	}
@@ -351,6 +351,7 @@ var _ = (fusefs.FileReleaser)((*handle)(nil))
 func (h *handle) Release(ctx context.Context) syscall.Errno {
 	t := h.node.tree
 	t.openFiles.Add(-1)
+	h.node.settle() // who has closed the file may tell others to change it
 	if h.writable() {
 		h.node.writers.Add(-1)
 	}

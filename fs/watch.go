@@ -90,7 +90,9 @@ func (w *watched) settle() {
 		w.linger = nil
 		w.mu.Unlock()
 		for _, n := range nodes {
-			n.settle()
+			if !n.settle() {
+				w.add(n)
+			}
 		}
 	}
 }
@@ -183,17 +185,26 @@ func (s *streak) goesOn(now time.Time) bool {
 }
 
 // unchanged reports whether the file is as it was at the previous call or look,
-// so that data cached since then is good.
+// so that data cached since then is good. While the tree changes the file it says
+// so too: the kernel would drop pages from under writes, and read stale ones back in.
 func (c *cacheState) unchanged(fd int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changing > 0 || c.lingers {
+		c.doubtful = true
+		return true
+	}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {
 		return false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	same := c.known && !c.doubtful && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
-	c.doubtful = c.lingers || c.changing > 1
+	same := c.known && c.size == st.Size && c.mtime == st.Mtim && c.ctime == st.Ctim
 	c.record(&st)
+	if same && c.doubtful && time.Since(c.last) < linger {
+		return true // the next write may be on its way
+	}
+	same = same && !c.doubtful
+	c.doubtful = false
 	return same
 }
 
@@ -240,9 +251,10 @@ const unknownSize = -1
 // change begins a change of the file's data that the tree makes, which leaves the
 // file no shorter than end; the function it returns, if not nil, ends it.
 //
-// Among changes that overlap or follow each other closely others' are seen if they
-// leave another size, or come last. In case of others the kernel's cache does not
-// outlast the next open.
+// Among changes that overlap or follow each other closely, and right after the last
+// of them, others' are seen if they leave another size, or come some milliseconds
+// later. In case of others the kernel's cache does not outlast the next open that
+// finds the file at rest.
 func (n *node) change(end int64) (done func()) {
 	c := &n.cache
 	if c.handles.Load() == 0 {
@@ -284,24 +296,31 @@ func (n *node) endChange() {
 		c.lingers, c.doubtful = true, true
 		n.tree.watched.add(n)
 	default:
-		if st, ok := n.fstat(); ok {
-			c.record(&st)
-		}
+		n.settleLocked()
 	}
 }
 
-// settle ends the lingering of changes.
-func (n *node) settle() {
+// settle ends the lingering of changes, unless one is under way. It reports whether
+// none lingers.
+func (n *node) settle() bool {
 	c := &n.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.lingers {
-		return
+		return true
+	}
+	if c.changing > 0 {
+		return false
 	}
 	c.lingers = false
-	if c.changing > 0 {
-		return
-	}
+	n.settleLocked()
+	return true
+}
+
+// settleLocked takes the file as it is now for what changes have left, which are
+// over.
+func (n *node) settleLocked() {
+	c := &n.cache
 	if st, ok := n.fstat(); ok {
 		if c.joined(&st) {
 			n.dropCache()
@@ -311,9 +330,9 @@ func (n *node) settle() {
 }
 
 // joined reports whether the file, as it is after changes by the tree that all are
-// over, shows one by others.
+// over, shows one by others. After truncations and new times it does not.
 func (c *cacheState) joined(st *unix.Stat_t) bool {
-	return c.end >= 0 && c.end != st.Size || time.Unix(st.Mtim.Unix()).After(c.last)
+	return c.end >= 0 && (c.end != st.Size || time.Unix(st.Mtim.Unix()).After(c.last))
 }
 
 // dropCache has the kernel drop what it has cached of the file, soon: the request
