@@ -158,7 +158,7 @@ type cacheState struct {
 // which XFS does not do without waiting, so that a kernel worker makes the write.
 // So where changes follow each other closely, only some are looked at one by one.
 const (
-	// linger is how long changes are taken for one, at most.
+	// linger is how long changes are taken for one, at most, unless they overlap.
 	linger = 10 * time.Millisecond
 	// singleChanges is how many may be looked at one by one before that.
 	singleChanges = 8
