@@ -320,7 +320,9 @@ func (f *File) do(ctx context.Context, op *Op, buf *buffer) (Event, error) {
 // not submitted.
 func (f *File) outcome(op *Op, ev Event, err error) (Event, error) {
 	if err != nil {
-		f.drop()
+		if f.unpin() { // the caller may be a task, which must not wait for close(2)
+			(*closer)(f).Wake(Event{})
+		}
 		return Event{}, f.opError(op, err)
 	}
 	if ev.Err != nil {
