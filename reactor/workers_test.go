@@ -35,6 +35,16 @@ func spawnReads(t *testing.T, ctx context.Context, e *Executor, f *File, n int) 
 	return all
 }
 
+// allRead waits for n results.
+func allRead(t *testing.T, results <-chan error, n int) {
+	t.Helper()
+	for range n {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTasksReadsOnABlockingBackingStayOnTheirRing(t *testing.T) {
 	path, command := slowBacking(t, 1<<20)
 	r := newTestReactor(t, Config{})
@@ -48,11 +58,7 @@ func TestTasksReadsOnABlockingBackingStayOnTheirRing(t *testing.T) {
 		t.Errorf("a lane %v, %d on the ring, %+v", r.lane != nil, e.t.blocking.Load(), s)
 	}
 	command("release")
-	for range 3 {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, results, 3)
 	if n := e.t.blocking.Load(); n != 0 {
 		t.Errorf("%d left", n)
 	}
@@ -75,11 +81,7 @@ func TestAnExecutorWithoutWorkersLeftPassesReadsOn(t *testing.T) {
 		t.Errorf("%d on the own ring, %d passed on", own, passed)
 	}
 	command("release")
-	for range 5 {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, results, 5)
 }
 
 func TestReadsBeyondAllWorkersWaitForOne(t *testing.T) {
@@ -100,11 +102,7 @@ func TestReadsBeyondAllWorkersWaitForOne(t *testing.T) {
 		t.Errorf("%d on the ring of 8 workers", n)
 	}
 	command("release")
-	for range 100 {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, results, 100)
 }
 
 // A backing that hangs holds neither the tasks whose reads were given up nor who
@@ -163,11 +161,7 @@ func TestAnExecutorThatIsClosedCarriesNothingMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	results := spawnReads(t, context.Background(), a, f, 20)
-	for range 20 {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, results, 20)
 }
 
 // What finds no worker waits for any of them, and not behind what hangs.
@@ -198,17 +192,9 @@ func TestReadsThatWaitedGoToWhateverWorkerIsFree(t *testing.T) {
 	if err := <-waited; err != nil {
 		t.Error(err)
 	}
-	for range 8 {
-		if err := <-others; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, others, 8)
 	hung("release")
-	for range 8 {
-		if err := <-hanging; err != nil {
-			t.Error(err)
-		}
-	}
+	allRead(t, hanging, 8)
 	if ops, _ := w.room.InUse(); ops != 0 || a.t.blocking.Load() != 0 || b.t.blocking.Load() != 0 {
 		t.Errorf("%d, %d and %d workers occupied for ever", ops, a.t.blocking.Load(), b.t.blocking.Load())
 	}
