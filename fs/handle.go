@@ -247,6 +247,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 	return h.write(ctx, data, off)
 }
 
+// write is the transfer of a Write, within a change of the node.
 func (h *handle) write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	n, err := h.file.WriteAt(ctx, data, off)
 	if n < len(data) {
